@@ -1,0 +1,93 @@
+"""Every error that uwsgi_async raises, and nothing else.
+
+One root, three branches, so that a caller can tell who is at fault::
+
+    UwsgiAsyncError
+    ├── UsageError                 you: the call, the option or the app is wrong
+    │   ├── OptionError            an option's name or value (also a ValueError)
+    │   ├── AddressError           an address that cannot be understood (also a ValueError)
+    │   ├── AppLoadError           the app cannot be found or imported
+    │   ├── AppError               the app broke the WSGI contract (also an AssertionError)
+    │   ├── NoRequestError         a request-bound function outside a request (also a SystemError, as in uWSGI)
+    │   ├── NoLoopError            an awaitable without a running event loop (also a RuntimeError)
+    │   └── WouldBlockLoopError    a blocking face called on the event loop itself (also a RuntimeError)
+    ├── PeerError                  they: what came over the wire
+    │   ├── BadRequestError        a request that is malformed or over a limit; carries the HTTP status
+    │   ├── PeerTimeoutError       the peer was too slow (also a TimeoutError and so an OSError)
+    │   └── DisconnectedError      the peer went away (also a ConnectionError and so an OSError)
+    └── BrokenError                it broke: the machine or the server itself
+        └── BindError              a listening socket could not be opened (also an OSError)
+
+Each message says what was expected, what came, and what to do.
+Foreign errors are translated at the seam where they enter, never further in.
+"""
+
+
+class UwsgiAsyncError(Exception):
+    """The root: ``except UwsgiAsyncError`` catches all errors of this package and no others."""
+
+
+class UsageError(UwsgiAsyncError):
+    """The caller, the operator or the app did something wrong."""
+
+
+class OptionError(UsageError, ValueError):
+    """An option is unknown, or its value is not of the declared kind."""
+
+
+class AddressError(UsageError, ValueError):
+    """An address is in none of the spellings of `uwsgi_async.wire.address`."""
+
+
+class AppLoadError(UsageError):
+    """The app's file, module or callable cannot be found, or its import raised (see ``__cause__``)."""
+
+
+class AppError(UsageError, AssertionError):
+    """The app broke the contract of PEP 3333: no `start_response`, a chunk that is not bytes, and so on."""
+
+
+class NoRequestError(UsageError, SystemError):
+    """A function of the current request was called where there is no request."""
+
+
+class NoLoopError(UsageError, RuntimeError):
+    """There is no running asyncio or trio event loop to wait on."""
+
+
+class WouldBlockLoopError(UsageError, RuntimeError):
+    """A blocking function was called on the event loop's thread, outside a core's portal."""
+
+
+class PeerError(UwsgiAsyncError):
+    """The other side of a connection is at fault."""
+
+
+class BadRequestError(PeerError):
+    """A request is malformed or exceeds a limit.
+
+    ``status`` is the HTTP status to answer with, an int such as 400, 413 or 431.
+    """
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+    def __repr__(self) -> str:
+        return f"BadRequestError({self.status}, {str(self)!r})"
+
+
+class PeerTimeoutError(PeerError, TimeoutError):
+    """The peer did not send, or did not take, bytes within the time allowed."""
+
+
+class DisconnectedError(PeerError, ConnectionError):
+    """The peer closed or reset the connection while it was still needed."""
+
+
+class BrokenError(UwsgiAsyncError):
+    """The machine or the server itself failed."""
+
+
+class BindError(BrokenError, OSError):
+    """A listening socket could not be opened; ``__cause__`` is the system's error."""

@@ -1,0 +1,57 @@
+"""How an option is declared: once, as a field of the frozen dataclass that its subsystem gets.
+
+What lives here: `option`, which hangs the flag, aliases, unit and help on a dataclass field, and `declarations`,
+which reads them back. What does not: any particular option (`settings.py`), the command line (`commandline.py`).
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, get_type_hints
+
+_KEY = "uwsgi_async.option"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declaration:
+    """What one option is.
+
+    ``flags``: every spelling without dashes, the main one first; a one-letter spelling is the short form.
+    ``repeat``: given several times, the values add up to a tuple. ``unit``: "seconds", "bytes" or "".
+    ``field``: name of the dataclass field; ``type``: its type; ``default``: its default.
+    ``subsystem``: the dataclass it belongs to.
+    """
+
+    flags: tuple[str, ...]
+    help: str
+    unit: str
+    repeat: bool
+    field: str
+    type: Any
+    default: Any
+    subsystem: type
+
+
+def option(default: Any, *flags: str, help: str, unit: str = "", repeat: bool = False) -> Any:
+    """Declare an option as a dataclass field.
+
+    ``flags`` are uWSGI's spellings, without the leading dashes, the main one first.
+    """
+    return dataclasses.field(default=default, metadata={_KEY: (flags, help, unit, repeat)})
+
+
+def declarations(subsystem: type) -> Iterator[Declaration]:
+    """Yield the declared options of a subsystem's dataclass in the order of their declaration."""
+    hints = get_type_hints(subsystem)
+    for field in dataclasses.fields(subsystem):
+        flags, help, unit, repeat = field.metadata[_KEY]
+        yield Declaration(
+            flags=flags,
+            help=help,
+            unit=unit,
+            repeat=repeat,
+            field=field.name,
+            type=hints[field.name],
+            default=field.default,
+            subsystem=subsystem,
+        )

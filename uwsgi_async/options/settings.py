@@ -1,0 +1,148 @@
+"""Every option there is: one frozen dataclass per subsystem, one declaration per option.
+
+A subsystem is constructed with its own dataclass and never sees another's. `Options` only carries them from the
+command line, or from `uwsgi_async.run`, to the place where an instance is put together.
+Names are uWSGI's where uWSGI has the option. All times are seconds, all sizes bytes.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from uwsgi_async.options.declare import option
+
+SECONDS = 1.0
+KIB = 1024
+MIB = 1024 * KIB
+
+AppKind = Literal["auto", "async", "sync"]
+Backend = Literal["asyncio", "trio"]
+HttpParser = Literal["httptools", "h11"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SocketOptions:
+    """Where to listen. For `instance.listeners`."""
+
+    http_socket: tuple[str, ...] = option(
+        (), "http-socket", "http", repeat=True, help="serve HTTP/1.1 at this address"
+    )
+    socket: tuple[str, ...] = option(
+        (), "socket", "uwsgi-socket", "s", repeat=True, help="serve the uwsgi protocol at this address"
+    )
+    listen: int = option(100, "listen", "l", help="length of the kernel's queue of connections not yet accepted")
+    chmod_socket: str | None = option(None, "chmod-socket", "C", help="mode of UNIX sockets, in octal, e.g. 660")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpOptions:
+    """What the HTTP/1.1 reader accepts. For `wire.http`."""
+
+    http_parser: HttpParser = option(
+        "httptools", "http-parser", help="parser of request heads: httptools (fast) or h11 (reference)"
+    )
+    max_header_bytes: int = option(
+        64 * KIB, "max-header-bytes", unit="bytes", help="largest request line and headers together"
+    )
+    max_header_count: int = option(100, "max-header-count", help="most header fields in one request")
+    max_chunk_overhead: int = option(
+        16 * KIB,
+        "max-chunk-overhead",
+        unit="bytes",
+        help="most bytes of chunk extensions and trailers in one request body",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PacketOptions:
+    """What the uwsgi packet reader accepts. For `wire.uwsgi`."""
+
+    buffer_size: int = option(4096, "buffer-size", "b", unit="bytes", help="largest uwsgi packet, 65535 at most")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoreOptions:
+    """How many requests at once, and for how long. For `cores`."""
+
+    cores: int = option(100, "async", "cores", help="requests handled at once in a worker")
+    max_connections: int = option(
+        10_000, "max-connections", help="open connections in a worker; further ones wait in the kernel's queue"
+    )
+    limit_post: int = option(0, "limit-post", unit="bytes", help="largest request body; 0 = no limit")
+    harakiri: float = option(
+        0.0, "harakiri", "t", unit="seconds", help="cancel a request that runs longer; 0 = no limit"
+    )
+    header_timeout: float = option(
+        30 * SECONDS, "header-timeout", unit="seconds", help="time for a request's head to arrive"
+    )
+    keepalive_timeout: float = option(
+        75 * SECONDS, "keepalive-timeout", "http-keepalive", unit="seconds", help="life of an idle connection"
+    )
+    socket_timeout: float = option(
+        30 * SECONDS,
+        "socket-timeout",
+        "http-timeout",
+        "z",
+        unit="seconds",
+        help="longest wait for the next bytes of a request's body, or for a client to take bytes of a response",
+    )
+    grace: float = option(
+        30 * SECONDS, "worker-reload-mercy", "grace", unit="seconds", help="time for running requests at shutdown"
+    )
+    blocking_limit: float = option(
+        1 * SECONDS,
+        "blocking-limit",
+        unit="seconds",
+        help="log the line of app code that holds the event loop longer; 0 = do not watch",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppOptions:
+    """Which app, and how it is called. For `instance.loader` and `handlers`."""
+
+    wsgi_file: str | None = option(None, "wsgi-file", "file", help="load the app from this Python file")
+    module: str | None = option(None, "module", "w", "wsgi", help="load the app from this module (module:callable)")
+    callable: str = option("application", "callable", help="name of the app in its module")
+    chdir: str | None = option(None, "chdir", help="change to this directory before the app is loaded")
+    pythonpath: tuple[str, ...] = option(
+        (), "pythonpath", "python-path", "pp", repeat=True, help="add this directory to the import path"
+    )
+    threads: int = option(0, "threads", help="run sync apps in this many threads instead of in the cores")
+    app_kind: AppKind = option("auto", "app-kind", help="auto, async or sync: how the app is called")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogOptions:
+    """What is logged. For `instance.requestlog`."""
+
+    disable_logging: bool = option(False, "disable-logging", "L", help="do not log requests")
+    log_micros: bool = option(False, "log-micros", help="log response times in microseconds, not milliseconds")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopOptions:
+    """Which event loop. For the command line."""
+
+    trio: bool = option(False, "trio", help="run on trio")
+    uvloop: bool = option(False, "uvloop", help="run on asyncio with uvloop's event loop")
+    sync_in_core: bool = option(
+        False,
+        "greenlet",
+        "ugreen",
+        "gevent",
+        "asyncio",
+        help="sync apps run in the cores and give way to each other (the default; all these names mean the same)",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """One dataclass per subsystem: made by `commandline.parse` or `uwsgi_async.run`, taken apart in `instance`."""
+
+    sockets: SocketOptions = field(default_factory=SocketOptions)
+    http: HttpOptions = field(default_factory=HttpOptions)
+    packet: PacketOptions = field(default_factory=PacketOptions)
+    cores: CoreOptions = field(default_factory=CoreOptions)
+    app: AppOptions = field(default_factory=AppOptions)
+    log: LogOptions = field(default_factory=LogOptions)
+    loop: LoopOptions = field(default_factory=LoopOptions)
