@@ -17,6 +17,7 @@ class Declaration:
     """What one option is.
 
     ``flags``: every spelling without dashes, the main one first; a one-letter spelling is the short form.
+    ``minimum`` and ``maximum``: the range of a number, both included; None is no bound.
     ``repeat``: given several times, the values add up to a tuple. ``unit``: "seconds", "bytes" or "".
     ``field``: name of the dataclass field; ``type``: its type; ``default``: its default.
     ``subsystem``: the dataclass it belongs to.
@@ -30,28 +31,36 @@ class Declaration:
     type: Any
     default: Any
     subsystem: type
+    minimum: float | None
+    maximum: float | None
 
 
-def option(default: Any, *flags: str, help: str, unit: str = "", repeat: bool = False) -> Any:
+def option(
+    default: Any,
+    *flags: str,
+    help: str,
+    unit: str = "",
+    repeat: bool = False,
+    minimum: float | None = None,
+    maximum: float | None = None,
+) -> Any:
     """Declare an option as a dataclass field.
 
-    ``flags`` are uWSGI's spellings, without the leading dashes, the main one first.
+    ``flags`` are uWSGI's spellings, without the leading dashes, the main one first. ``minimum`` and ``maximum`` are
+    the range of a number, both included; None is no bound.
     """
-    return dataclasses.field(default=default, metadata={_KEY: (flags, help, unit, repeat)})
+    declared = {"flags": flags, "help": help, "unit": unit, "repeat": repeat, "minimum": minimum, "maximum": maximum}
+    return dataclasses.field(default=default, metadata={_KEY: declared})
 
 
 def declarations(subsystem: type) -> Iterator[Declaration]:
     """Yield the declared options of a subsystem's dataclass in the order of their declaration."""
     hints = get_type_hints(subsystem)
     for field in dataclasses.fields(subsystem):
-        flags, help, unit, repeat = field.metadata[_KEY]
         yield Declaration(
-            flags=flags,
-            help=help,
-            unit=unit,
-            repeat=repeat,
             field=field.name,
             type=hints[field.name],
             default=field.default,
             subsystem=subsystem,
+            **field.metadata[_KEY],
         )

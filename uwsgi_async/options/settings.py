@@ -23,13 +23,18 @@ HttpParser = Literal["httptools", "h11"]
 class SocketOptions:
     """Where to listen. For `instance.listeners`."""
 
-    http_socket: tuple[str, ...] = option(
-        (), "http-socket", "http", repeat=True, help="serve HTTP/1.1 at this address"
-    )
+    http_socket: tuple[str, ...] = option((), "http-socket", "http", repeat=True, help="serve HTTP/1.1 at this address")
     socket: tuple[str, ...] = option(
         (), "socket", "uwsgi-socket", "s", repeat=True, help="serve the uwsgi protocol at this address"
     )
-    listen: int = option(100, "listen", "l", help="length of the kernel's queue of connections not yet accepted")
+    listen: int = option(
+        100,
+        "listen",
+        "l",
+        help="length of the kernel's queue of connections not yet accepted",
+        minimum=1,
+        maximum=65535,
+    )
     chmod_socket: str | None = option(None, "chmod-socket", "C", help="mode of UNIX sockets, in octal, e.g. 660")
 
 
@@ -37,18 +42,19 @@ class SocketOptions:
 class HttpOptions:
     """What the HTTP/1.1 reader accepts. For `wire.http`."""
 
-    http_parser: HttpParser = option(
+    http_parser: HttpParser = option(  # noqa: RUF009 - it only describes a field
         "httptools", "http-parser", help="parser of request heads: httptools (fast) or h11 (reference)"
     )
     max_header_bytes: int = option(
-        64 * KIB, "max-header-bytes", unit="bytes", help="largest request line and headers together"
+        64 * KIB, "max-header-bytes", unit="bytes", help="largest request line and headers together", minimum=64
     )
-    max_header_count: int = option(100, "max-header-count", help="most header fields in one request")
+    max_header_count: int = option(100, "max-header-count", help="most header fields in one request", minimum=1)
     max_chunk_overhead: int = option(
         16 * KIB,
         "max-chunk-overhead",
         unit="bytes",
         help="most bytes of chunk extensions and trailers in one request body",
+        minimum=0,
     )
 
 
@@ -56,26 +62,36 @@ class HttpOptions:
 class PacketOptions:
     """What the uwsgi packet reader accepts. For `wire.uwsgi`."""
 
-    buffer_size: int = option(4096, "buffer-size", "b", unit="bytes", help="largest uwsgi packet, 65535 at most")
+    buffer_size: int = option(
+        4096, "buffer-size", "b", unit="bytes", help="largest uwsgi packet, 65535 at most", minimum=1, maximum=65535
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoreOptions:
     """How many requests at once, and for how long. For `cores`."""
 
-    cores: int = option(100, "async", "cores", help="requests handled at once in a worker")
+    cores: int = option(100, "async", "cores", help="requests handled at once in a worker", minimum=1)
     max_connections: int = option(
-        10_000, "max-connections", help="open connections in a worker; further ones wait in the kernel's queue"
+        10_000,
+        "max-connections",
+        help="open connections in a worker; further ones wait in the kernel's queue",
+        minimum=1,
     )
-    limit_post: int = option(0, "limit-post", unit="bytes", help="largest request body; 0 = no limit")
+    limit_post: int = option(0, "limit-post", unit="bytes", help="largest request body; 0 = no limit", minimum=0)
     harakiri: float = option(
-        0.0, "harakiri", "t", unit="seconds", help="cancel a request that runs longer; 0 = no limit"
+        0.0, "harakiri", "t", unit="seconds", help="cancel a request that runs longer; 0 = no limit", minimum=0
     )
     header_timeout: float = option(
-        30 * SECONDS, "header-timeout", unit="seconds", help="time for a request's head to arrive"
+        30 * SECONDS, "header-timeout", unit="seconds", help="time for a request's head to arrive", minimum=0.001
     )
     keepalive_timeout: float = option(
-        75 * SECONDS, "keepalive-timeout", "http-keepalive", unit="seconds", help="life of an idle connection"
+        75 * SECONDS,
+        "keepalive-timeout",
+        "http-keepalive",
+        unit="seconds",
+        help="life of an idle connection",
+        minimum=0,
     )
     socket_timeout: float = option(
         30 * SECONDS,
@@ -84,15 +100,22 @@ class CoreOptions:
         "z",
         unit="seconds",
         help="longest wait for the next bytes of a request's body, or for a client to take bytes of a response",
+        minimum=0.001,
     )
     grace: float = option(
-        30 * SECONDS, "worker-reload-mercy", "grace", unit="seconds", help="time for running requests at shutdown"
+        30 * SECONDS,
+        "worker-reload-mercy",
+        "grace",
+        unit="seconds",
+        help="time for running requests at shutdown",
+        minimum=0,
     )
     blocking_limit: float = option(
         1 * SECONDS,
         "blocking-limit",
         unit="seconds",
         help="log the line of app code that holds the event loop longer; 0 = do not watch",
+        minimum=0,
     )
 
 
@@ -107,8 +130,8 @@ class AppOptions:
     pythonpath: tuple[str, ...] = option(
         (), "pythonpath", "python-path", "pp", repeat=True, help="add this directory to the import path"
     )
-    threads: int = option(0, "threads", help="run sync apps in this many threads instead of in the cores")
-    app_kind: AppKind = option("auto", "app-kind", help="auto, async or sync: how the app is called")
+    threads: int = option(0, "threads", help="run sync apps in this many threads instead of in the cores", minimum=0)
+    app_kind: AppKind = option("auto", "app-kind", help="auto, async or sync: how the app is called")  # noqa: RUF009
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

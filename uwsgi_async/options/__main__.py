@@ -1,0 +1,8 @@
+"""Prints ``docs/options.md``: ``python -m uwsgi_async.options > docs/options.md``."""
+
+import sys
+
+from uwsgi_async.options.render import render_docs
+
+if __name__ == "__main__":
+    sys.stdout.write(render_docs())

@@ -1,0 +1,104 @@
+"""One option's value: from a command line's text or a Python object to the declared type and range.
+
+What lives here: `from_text`, `from_object`, `expected`. What does not: which options there are (`settings.py`).
+Both raise `OptionError` with one sentence: the option, what was expected, what came.
+"""
+
+import math
+from collections.abc import Sequence
+from types import NoneType
+from typing import Any, Final, Literal, NoReturn, get_args, get_origin
+
+from uwsgi_async.errors import OptionError
+from uwsgi_async.options.declare import Declaration
+
+_WORDS: Final = {
+    **dict.fromkeys(("true", "yes", "on", "1"), True),
+    **dict.fromkeys(("false", "no", "off", "0"), False),
+}
+
+
+def from_text(declaration: Declaration, text: str, name: str) -> Any:
+    """Return the value that ``text`` spells; of a repeated option, one item. ``name`` is for the error's sentence."""
+    kind = _kind(declaration)
+    if kind is bool:
+        value = _WORDS.get(text.lower())
+        return _reject(declaration, text, name) if value is None else value
+    if kind in (int, float):
+        try:
+            return _checked(declaration, kind(text), text, name)
+        except ValueError as error:
+            if isinstance(error, OptionError):
+                raise
+            _reject(declaration, text, name)
+    return _checked(declaration, text, text, name)
+
+
+def from_object(declaration: Declaration, value: object, name: str) -> Any:
+    """Return ``value`` in the declared type: an int may stand for a float, one item for a tuple of one."""
+    if not declaration.repeat:
+        return _item(declaration, value, name)
+    if isinstance(value, str):
+        return (_item(declaration, value, name),)
+    if not isinstance(value, Sequence) or isinstance(value, bytes | bytearray):
+        _reject(declaration, value, name)
+    return tuple(_item(declaration, item, name) for item in value)
+
+
+def expected(declaration: Declaration) -> str:
+    """Return what the option takes, in words, e.g. "a number of seconds, at least 0"."""
+    kind = _kind(declaration)
+    if kind is bool:
+        return "true or false"
+    if get_origin(kind) is Literal:
+        *others, last = get_args(kind)
+        return f"{', '.join(others)} or {last}"
+    if kind not in (int, float):
+        return "text"
+    what = "a number" if kind is float else "a whole number"
+    bounds = (("at least", declaration.minimum), ("at most", declaration.maximum))
+    told = " and ".join(f"{words} {bound}" for words, bound in bounds if bound is not None)
+    return what + (f" of {declaration.unit}" if declaration.unit else "") + (f", {told}" if told else "")
+
+
+def is_flag(declaration: Declaration) -> bool:
+    """True for an option that takes no value on the command line: its presence says yes."""
+    return _kind(declaration) is bool
+
+
+def _kind(declaration: Declaration) -> Any:
+    """The type of one item: of ``tuple[str, ...]`` and of ``str | None`` it is str."""
+    kind = declaration.type
+    if declaration.repeat:
+        return get_args(kind)[0]
+    if NoneType in get_args(kind):
+        return next(arg for arg in get_args(kind) if arg is not NoneType)
+    return kind
+
+
+def _item(declaration: Declaration, value: object, name: str) -> Any:
+    kind = _kind(declaration)
+    if value is None and NoneType in get_args(declaration.type):
+        return None
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    wanted = str if get_origin(kind) is Literal else kind
+    if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
+        _reject(declaration, value, name)
+    return _checked(declaration, value, value, name)
+
+
+def _checked(declaration: Declaration, value: Any, came: object, name: str) -> Any:
+    kind = _kind(declaration)
+    if get_origin(kind) is Literal:
+        fits = value in get_args(kind)
+    elif kind in (int, float):
+        low, high = declaration.minimum, declaration.maximum
+        fits = math.isfinite(value) and (low is None or value >= low) and (high is None or value <= high)
+    else:
+        fits = "\0" not in value if isinstance(value, str) else True
+    return value if fits else _reject(declaration, came, name)
+
+
+def _reject(declaration: Declaration, came: object, name: str) -> NoReturn:
+    raise OptionError(f"{name}: expected {expected(declaration)}, but {came!r} came") from None
