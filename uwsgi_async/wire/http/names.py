@@ -1,0 +1,64 @@
+"""Header names to environ keys, and the one rule for fields that come more than once.
+
+The names that clients send are few, so the key of each is computed once and kept in a bounded dict.
+"""
+
+from uwsgi_async.errors import BadRequestError
+
+MAX_CACHED_NAMES = 1024
+"""Most names kept: a client that invents names must not fill the memory."""
+
+MAX_CACHED_NAME_LENGTH = 64
+
+DROPPED = ""
+"""The key of a field that is not passed on."""
+
+environ_keys: dict[bytes, str] = {}
+"""Field name as sent -> environ key, or `DROPPED`; filled by `environ_key`."""
+
+_UNPREFIXED = frozenset(("CONTENT_LENGTH", "CONTENT_TYPE"))
+_ONCE_ONLY = frozenset(("CONTENT_LENGTH", "HTTP_HOST"))
+
+
+def environ_key(name: bytes) -> str:
+    """Return the environ key of a field name (RFC 3875, 4.1.18), or `DROPPED`.
+
+    A name with "_" is dropped: it would get the key of the name with "-" instead, and so could forge a header that
+    a proxy in front removes or sets.
+    """
+    key = environ_keys.get(name)
+    if key is None:
+        key = _compute_key(name)
+        if len(environ_keys) < MAX_CACHED_NAMES and len(name) <= MAX_CACHED_NAME_LENGTH:
+            environ_keys[name] = key
+    return key
+
+
+def add_field(environ: dict[str, str], name: bytes, value: bytes) -> None:
+    """Add one header field to ``environ``, the value without surrounding blanks, as a latin-1 str.
+
+    A repeated field is joined with ", " (RFC 9110, 5.3), a cookie with "; " (RFC 6265, 5.4). Raises
+    `BadRequestError` (400) for a repeated Host (RFC 9112, 3.2) or Content-Length (RFC 9112, 6.3).
+    """
+    key = environ_key(name)
+    if not key:
+        return
+    text = value.strip(b" \t").decode("latin-1")
+    if key in environ:
+        join_field(environ, key, text)
+    else:
+        environ[key] = text
+
+
+def join_field(environ: dict[str, str], key: str, text: str) -> None:
+    """Join ``text`` to the value that ``environ`` has for ``key``; raises as `add_field` does."""
+    if key in _ONCE_ONLY:
+        raise BadRequestError(400, f"expected one {key}, got a second one")
+    environ[key] += ("; " if key == "HTTP_COOKIE" else ", ") + text
+
+
+def _compute_key(name: bytes) -> str:
+    if b"_" in name:
+        return DROPPED
+    key = name.decode("latin-1").upper().replace("-", "_")
+    return key if key in _UNPREFIXED else "HTTP_" + key

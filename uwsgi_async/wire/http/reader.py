@@ -1,0 +1,199 @@
+"""`HttpReader`: the bytes of one connection to request heads and bodies, without any I/O.
+
+The reader finds where a head ends, where a body ends, and what is too large; the parsers only see whole heads.
+"""
+
+from uwsgi_async.errors import BadRequestError, UsageError
+from uwsgi_async.options.settings import HttpOptions
+from uwsgi_async.wire.http import by_h11, by_httptools
+from uwsgi_async.wire.http.chunked import ChunkedDecoder
+from uwsgi_async.wire.http.contract import FieldsParser, FieldsRefusedError
+from uwsgi_async.wire.http.head import RequestHead
+from uwsgi_async.wire.http.names import add_field
+from uwsgi_async.wire.http.rules import judge
+from uwsgi_async.wire.http.screen import (
+    check_line_ends,
+    match_fields,
+    match_request_line,
+    refuse_fields,
+    refuse_request_line,
+)
+from uwsgi_async.wire.http.target import decode_path, split_target
+
+MAX_LEADING_LINES = 4
+"""Most empty lines tolerated before a request line (RFC 9112, 2.2: at least one)."""
+
+_PARSERS: dict[str, FieldsParser] = {"httptools": by_httptools.parse_fields, "h11": by_h11.parse_fields}
+
+
+class HttpReader:
+    """Reads the requests of one connection (RFC 9112); a state machine without I/O.
+
+    After a `BadRequestError` the reader is of no use.
+    """
+
+    __slots__ = ("_buffer", "_chunks", "_in_body", "_leading", "_options", "_position", "_remaining", "_scanned")
+
+    def __init__(self, options: HttpOptions) -> None:
+        self._options = options
+        self._buffer: bytes | bytearray = b""
+        self._position = 0  # in the buffer: what is before it is done with
+        self._scanned = 0  # in the buffer: no head ends before it
+        self._leading = 0  # empty lines before the head, so far
+        self._in_body = False
+        self._remaining = 0  # bytes, of a body with a length
+        self._chunks: ChunkedDecoder | None = None
+
+    @property
+    def idle(self) -> bool:
+        """True between two messages, with no byte buffered."""
+        return not self._in_body and self._position == len(self._buffer)
+
+    @property
+    def in_head(self) -> bool:
+        """True while bytes of an incomplete head are buffered."""
+        return not self._in_body and self._position < len(self._buffer)
+
+    def receive_data(self, data: bytes) -> None:
+        """Take bytes that came over the connection."""
+        position = self._position
+        if position == len(self._buffer):
+            self._buffer = data
+        elif position or type(self._buffer) is bytes:
+            self._buffer = bytearray(self._buffer[position:]) + data
+        else:
+            self._buffer += data
+            return
+        self._scanned = max(self._scanned - position, 0)
+        self._position = 0
+
+    def next_head(self) -> RequestHead | None:
+        """Return the next request's head, or None if more bytes are needed.
+
+        Raises `BadRequestError` with 400, 417, 431, 501 or 505, and `UsageError` if `next_body` has not returned
+        b"" for the body before.
+        """
+        if self._in_body:
+            raise UsageError('expected next_body until it returns b"", got next_head in a body')
+        buffer = self._buffer
+        start = self._position
+        if start == len(buffer):
+            return None
+        if buffer[start] == 13:
+            start = self._skip_leading_lines(start)
+        end = buffer.find(b"\r\n\r\n", max(start, self._scanned)) + 4
+        if end == 3:
+            self._check_incomplete(start)
+            return None
+        if end - start > self._options.max_header_bytes:
+            raise self._too_long(start)
+        raw = bytes(buffer[start:end])
+        self._position = self._scanned = end
+        self._leading = 0
+        head = parse_head(raw, self._options)
+        if head.content_length != 0:
+            self._start_body(head.content_length)
+        return head
+
+    def next_body(self) -> bytes | None:
+        """Return bytes of the current body, b"" once it is complete, or None if more bytes are needed.
+
+        Raises `BadRequestError` with 400 or 413 for a malformed chunked body.
+        """
+        if not self._in_body:
+            return b""
+        if self._chunks is not None:
+            data = self._chunks.decode(self._buffer, self._position)
+            self._position = self._chunks.position
+            if data == b"":
+                self._in_body = False
+                self._chunks = None
+            return data
+        if not self._remaining:
+            self._in_body = False
+            return b""
+        start = self._position
+        data = bytes(self._buffer[start : start + self._remaining])
+        self._position = start + len(data)
+        self._remaining -= len(data)
+        return data or None
+
+    def _start_body(self, length: int | None) -> None:
+        self._in_body = True
+        if length is None:
+            self._chunks = ChunkedDecoder(self._options.max_chunk_overhead)
+        else:
+            self._remaining = length
+
+    def _skip_leading_lines(self, start: int) -> int:
+        while self._buffer.startswith(b"\r\n", start):
+            start += 2
+            self._leading += 1
+            if self._leading > MAX_LEADING_LINES:
+                raise BadRequestError(400, f"expected at most {MAX_LEADING_LINES} empty lines before a request")
+        self._position = start
+        return start
+
+    def _check_incomplete(self, start: int) -> None:
+        """Refuse an incomplete head as soon as it cannot become a good one."""
+        length = len(self._buffer)
+        if length - start > self._options.max_header_bytes:
+            raise self._too_long(start)
+        check_line_ends(self._buffer, max(start, self._scanned), length)
+        self._scanned = max(start, length - 3)
+
+    def _too_long(self, start: int) -> BadRequestError:
+        limit = self._options.max_header_bytes
+        check_line_ends(self._buffer, start, start + limit)
+        return BadRequestError(431, f"expected at most {limit} bytes of request line and headers, got more")
+
+
+def parse_head(raw: bytes, options: HttpOptions) -> RequestHead:
+    """Return the head ``raw``, from its request line to its empty line; raises as `HttpReader.next_head` does."""
+    line = match_request_line(raw)
+    if line is None:
+        raise refuse_request_line(raw)
+    method, target, major, minor = line.groups()
+    head = RequestHead()
+    head.method = method_text = method.decode("latin-1")
+    if major != b"1" or minor not in b"01":
+        raise BadRequestError(505, f"expected HTTP/1.0 or HTTP/1.1, got HTTP/{major.decode()}.{minor.decode()}")
+    head.http_1_1 = http_1_1 = minor == b"1"
+    if method_text == "CONNECT":
+        raise BadRequestError(501, "expected a request to this server, got CONNECT")
+    uri = target.decode("latin-1")
+    path, query, authority = split_target(method_text, uri)
+    fields = raw[line.end() :]
+    if fields.count(b"\n") > options.max_header_count + 1:
+        raise BadRequestError(431, f"expected at most {options.max_header_count} header fields, got more")
+    if match_fields(fields) is None:
+        raise refuse_fields(fields)
+    environ = head.vars = {
+        "REQUEST_METHOD": method_text,
+        "REQUEST_URI": uri,
+        "PATH_INFO": decode_path(path),
+        "QUERY_STRING": query,
+        "SERVER_PROTOCOL": "HTTP/1.1" if http_1_1 else "HTTP/1.0",
+        "SCRIPT_NAME": "",
+    }
+    try:
+        _PARSERS[options.http_parser](fields, environ)
+    except FieldsRefusedError as refused:
+        raise _judge_refused(head, fields, refused) from refused
+    judge(head, environ)
+    if authority is not None:
+        environ["HTTP_HOST"] = authority
+    return head
+
+
+def _judge_refused(head: RequestHead, fields: bytes, refused: FieldsRefusedError) -> BadRequestError:
+    """Return the error of fields that a parser refused: the one of the rules if they name one, else 400."""
+    environ: dict[str, str] = {}
+    try:
+        for field in fields[:-4].split(b"\r\n"):
+            name, _, value = field.partition(b":")
+            add_field(environ, name, value)
+        judge(head, environ)
+    except BadRequestError as error:
+        return error
+    return BadRequestError(400, f"expected header fields that the parser understands: {refused}")
