@@ -1,0 +1,1 @@
+"""Benchmarks: this server beside others, in one run. `python -m benchmarks --help`."""

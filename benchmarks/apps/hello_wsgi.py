@@ -1,0 +1,9 @@
+"""Answer at once."""
+
+BODY = b"hello\n"
+HEADERS = [("Content-Type", "text/plain"), ("Content-Length", str(len(BODY)))]
+
+
+def application(environ, start_response):
+    start_response("200 OK", HEADERS)
+    return [BODY]
