@@ -1,0 +1,1 @@
+"""For code written for uWSGI: the ``uwsgi`` module, derived from `api`."""

@@ -1,0 +1,1 @@
+"""Cores: the pool of tasks that handle requests, the connections they serve, and one request's life."""

@@ -13,7 +13,7 @@ _INDENT: Final = " " * 8
 _USAGE = """\
 usage: uwsgi-async [OPTION ...] [app.py]
 
-Serves a WSGI app over HTTP and the uwsgi protocol. Without --http-socket and --socket: see --http-socket.
+Serves a WSGI app over HTTP/1.1 and the uwsgi protocol. app.py is short for --wsgi-file app.py.
 """
 _HELP_TAIL = """\
   -h, --help

@@ -1,0 +1,65 @@
+"""uWSGI's Python API on asyncio and trio: the everyday door.
+
+`run` serves an app; the awaitables work in its cores and in any other task. For uWSGI apps there is the command
+``uwsgi-async`` and the ``uwsgi`` module inside.
+"""
+
+from uwsgi_async.api.asynchronous import (
+    async_connect,
+    async_sleep,
+    green_schedule,
+    is_connected,
+    ready_fd,
+    suspend,
+    wait_fd_read,
+    wait_fd_write,
+)
+from uwsgi_async.api.information import log, mem, micros, parsefile, worker_id
+from uwsgi_async.api.request import (
+    add_var,
+    cl,
+    connection_fd,
+    core_id,
+    disconnect,
+    get_logvar,
+    log_this_request,
+    request_id,
+    sendfile,
+    set_logvar,
+)
+from uwsgi_async.errors import UwsgiAsyncError
+from uwsgi_async.instance.server import Server, run
+from uwsgi_async.options.settings import Options
+
+__version__ = "0.1.0.dev0"
+
+__all__ = [
+    "Options",
+    "Server",
+    "UwsgiAsyncError",
+    "__version__",
+    "add_var",
+    "async_connect",
+    "async_sleep",
+    "cl",
+    "connection_fd",
+    "core_id",
+    "disconnect",
+    "get_logvar",
+    "green_schedule",
+    "is_connected",
+    "log",
+    "log_this_request",
+    "mem",
+    "micros",
+    "parsefile",
+    "ready_fd",
+    "request_id",
+    "run",
+    "sendfile",
+    "set_logvar",
+    "suspend",
+    "wait_fd_read",
+    "wait_fd_write",
+    "worker_id",
+]

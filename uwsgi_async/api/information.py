@@ -1,0 +1,78 @@
+"""The chapter of globals and of small helpers: what this instance is, the log, clock, memory, packet files.
+
+What lives here: `InstanceInformation`, which an instance fills when it starts, and the functions that need no
+request. Source: plugins/python/uwsgi_pymodule.c; uWSGI 2.0.31 as measured.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from dataclasses import dataclass, field
+
+from uwsgi_async.wire.uwsgi import parse_file
+
+__all__ = ["log", "mem", "micros", "parsefile", "worker_id"]
+
+logger = logging.getLogger("uwsgi_async")
+
+VERSION_INFO = (2, 0, 31, 0, b"")
+"""The version of uWSGI whose behaviour this API has: apps compare with it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceInformation:
+    """The globals of the ``uwsgi`` module. ``started_on``: unix seconds; ``buffer_size``: bytes; ``sockets``: fds."""
+
+    cores: int
+    buffer_size: int
+    sockets: list[int]
+    loop: bytes
+    hostname: bytes
+    has_threads: int
+    opt: dict[str, bytes | bool]
+    magic_table: dict[bytes, bytes]
+    numproc: int = 1
+    started_on: int = field(default_factory=lambda: int(time.time()))
+    version: bytes = b"2.0.31"
+    version_info: tuple[int, int, int, int, bytes] = VERSION_INFO
+    is_a_reload: bool = False
+    unbit: None = None
+
+
+def worker_id() -> int:
+    """Return the number of this worker, from 1. One process serves, so it is 1."""
+    return 1
+
+
+def log(line: str | bytes) -> bool:
+    """Write a line to the log. Always True."""
+    if isinstance(line, bytes):
+        line = line.decode("utf-8", "replace")
+    if not isinstance(line, str):
+        raise TypeError(f"log() argument 1 must be str, not {type(line).__name__}")
+    logger.info("%s", line)
+    return True
+
+
+def micros() -> int:
+    """Return the wall clock in microseconds."""
+    return time.time_ns() // 1000
+
+
+def mem() -> tuple[int, int]:
+    """Return (rss, vsz) of this process in bytes."""
+    with open("/proc/self/statm", "rb") as file:
+        pages = file.read().split()
+    size = os.sysconf("SC_PAGESIZE")
+    return int(pages[1]) * size, int(pages[0]) * size
+
+
+def parsefile(path: str) -> dict[bytes, bytes] | None:
+    """Return the vars of a file that holds one uwsgi packet (a spool file does); None when it is none."""
+    try:
+        with open(path, "rb") as file:
+            return parse_file(file.read(4 + 65535))
+    except OSError:
+        return None

@@ -1,0 +1,129 @@
+"""The chapter of the current request: who it is, its log variables, its connection, files to send.
+
+Each function raises `NoRequestError` (a SystemError, as in uWSGI) outside a request.
+Source: plugins/python/uwsgi_pymodule.c.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from uwsgi_async.cores.core import current_request
+from uwsgi_async.cores.request import Request
+from uwsgi_async.errors import NoRequestError
+
+__all__ = [
+    "add_var",
+    "cl",
+    "connection_fd",
+    "core_id",
+    "disconnect",
+    "get_logvar",
+    "log_this_request",
+    "request_id",
+    "sendfile",
+    "set_logvar",
+]
+
+_LOGVAR_LIMIT = 255  # bytes
+
+
+def the_request() -> Request:
+    """Return the request that the caller belongs to."""
+    request = current_request.get()
+    if request is None or request.core.request is not request:
+        raise NoRequestError("you can call uwsgi api function only from the main callable: there is no request here")
+    return request
+
+
+def request_id() -> int:
+    """Return how many requests this core has finished. Not unique, as in uWSGI."""
+    return the_request().core.requests
+
+
+def core_id() -> int:
+    """Return the number of the current core, from 0."""
+    return the_request().core.id
+
+
+def cl() -> int:
+    """Return the request's CONTENT_LENGTH in bytes; 0 when it has none."""
+    value = the_request().vars.get("CONTENT_LENGTH", "")
+    return int(value) if value.isdigit() else 0
+
+
+def connection_fd() -> int:
+    """Return the fd of the client's connection. It belongs to the server: watch it, do not close it."""
+    return the_request().connection.fd
+
+
+def disconnect() -> None:
+    """Close the client's connection now; the app goes on, and what it still sends is lost."""
+    request = the_request()
+    request.response.complete = True
+    request.response.keep_alive = False
+    request.connection.close()
+
+
+def add_var(key: str | bytes, value: str | bytes) -> bool:
+    """Add a request variable for the server's side (logging). The environ of the app does not change."""
+    request = the_request()
+    request.vars[_bytes(key).decode("latin-1")] = _bytes(value).decode("latin-1")
+    return True
+
+
+def set_logvar(key: str | bytes, value: str | bytes) -> None:
+    """Note a variable for the log, until the end of the request. Raises ValueError beyond 255 bytes."""
+    request = the_request()
+    name, text = _bytes(key), _bytes(value)
+    if len(name) > _LOGVAR_LIMIT or len(text) > _LOGVAR_LIMIT:
+        raise ValueError(f"a logvar's key and value may have {_LOGVAR_LIMIT} bytes, not {len(name)} and {len(text)}")
+    if request.logvars is None:
+        request.logvars = {}
+    request.logvars[name] = text
+
+
+def get_logvar(key: str | bytes) -> bytes | None:
+    """Return what `set_logvar` noted in this request; None when nothing."""
+    return (the_request().logvars or {}).get(_bytes(key))
+
+
+def log_this_request() -> None:
+    """Log this request even when request logging is off."""
+    the_request().log_this = True
+
+
+async def sendfile(file: Any, chunk: int = 0, pos: int = 0, size: int = 0) -> bool | None:
+    """Send a file as a part of the body, by sendfile(2). Call start_response before.
+
+    ``file``: a path (str or bytes), an open fd or an object with ``fileno()``; fd and object are closed afterwards,
+    as in uWSGI. ``chunk`` means nothing. ``pos``: bytes to skip; ``size``: bytes to send, 0 = to the end.
+    Returns True; None when the path cannot be opened. Raises `DisconnectedError` (an OSError) when the client is
+    gone.
+    """
+    request = the_request()
+    if isinstance(file, (str, bytes)):
+        try:
+            fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return None
+        file = fd
+    fd = file if isinstance(file, int) else file.fileno()
+    try:
+        count = size or max(os.fstat(fd).st_size - pos, 0)
+        await request.response.send_file(fd, pos, count)
+    finally:
+        if isinstance(file, int):
+            os.close(fd)
+        else:
+            file.close()
+    return True
+
+
+def _bytes(value: str | bytes) -> bytes:
+    if isinstance(value, str):
+        return value.encode()
+    if isinstance(value, bytes):
+        return value
+    raise TypeError(f"a bytes-like object is required, not '{type(value).__name__}'")

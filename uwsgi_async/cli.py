@@ -1,0 +1,55 @@
+"""The command ``uwsgi-async``: parse, build, run. Nothing else lives here."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import anyio
+
+from uwsgi_async.compat.uwsgi_module import UwsgiModule
+from uwsgi_async.errors import UwsgiAsyncError
+from uwsgi_async.instance.loader import load_app
+from uwsgi_async.instance.requestlog import configure_logging
+from uwsgi_async.instance.server import serve
+from uwsgi_async.options.commandline import parse
+from uwsgi_async.options.settings import Options
+
+logger = logging.getLogger("uwsgi_async")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command with ``argv`` (None: the process's arguments) and return the exit code."""
+    try:
+        options = parse(sys.argv[1:] if argv is None else argv)
+        configure_logging(options.log)
+        backend = "trio" if options.loop.trio else "asyncio"
+        settings = {"use_uvloop": True} if options.loop.uvloop else {}
+        anyio.run(_serve, options, backend=backend, backend_options=settings)
+    except UwsgiAsyncError as error:
+        print(f"uwsgi-async: {error}", file=sys.stderr)
+        if error.__cause__ is not None and not isinstance(error.__cause__, OSError):
+            logger.error("the cause:", exc_info=error.__cause__)
+        return 1
+    return 0
+
+
+async def _serve(options: Options) -> None:
+    def load(module: UwsgiModule) -> Any:
+        return load_app(options.app, lambda: module.applications)
+
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGQUIT) as signals:
+        async with serve(load, options) as server:
+            for address in server.addresses:
+                logger.info("*** uwsgi-async serves %s with %d cores ***", address, options.cores.cores)
+            async for number in signals:
+                logger.info("%s received: finishing the running requests", signal.Signals(number).name)
+                break
+    logger.info("goodbye to uwsgi-async.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

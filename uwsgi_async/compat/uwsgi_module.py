@@ -1,0 +1,168 @@
+"""The ``uwsgi`` module: what ``import uwsgi`` gives inside a served app.
+
+Derived from `api` by one rule: a plain function is taken as it is, a coroutine function becomes a blocking face
+(`cores.portal.wait_for`). ``_FACES`` is the one table of differences: names whose blocking form is another function.
+A name of uWSGI's that is not built yet raises an AttributeError that says so, so that ``hasattr`` stays honest.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import fields
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from uwsgi_async.api import CHAPTERS, asynchronous
+from uwsgi_async.api.information import InstanceInformation
+from uwsgi_async.api.request import the_request
+from uwsgi_async.cores.portal import call_in_loop, in_event_loop, wait_for
+from uwsgi_async.errors import AddressError
+from uwsgi_async.handlers.wsgi import StartResponse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_LATER = frozenset(
+    """
+    accepting add_cron add_file_monitor add_ms_timer add_probe add_rb_timer add_timer alarm async_send_message
+    cache_clear cache_dec cache_del cache_div cache_exists cache_get cache_inc cache_keys cache_mul cache_num
+    cache_set cache_update call chunked_read chunked_read_nb close cluster cluster_best_node cluster_node_name
+    cluster_nodes connect embedded_data erlang_connect erlang_recv_message erlang_register_process erlang_rpc
+    erlang_send_message extract farm_get_msg farm_msg fcgi get_option getoption grunt has_hook i_am_the_lord
+    i_am_the_spooler in_farm is_locked listen_queue lock logsize lord_scroll masterpid metric_dec metric_div
+    metric_get metric_inc metric_mul metric_set metric_set_max metric_set_min mule_get_msg mule_id mule_msg offload
+    queue_get queue_last queue_pop queue_pull queue_pull_slot queue_push queue_set queue_slot ready recv recv_block
+    recv_frame register_rpc register_signal reload route rpc rpc_list scrolls send send_message
+    send_multi_message send_multicast_message send_to_spooler set_option set_spooler_frequency set_user_harakiri
+    set_warning_message setoption setprocname sharedarea_dec32 sharedarea_dec64 sharedarea_inc32 sharedarea_inc64
+    sharedarea_inclong sharedarea_memoryview sharedarea_object sharedarea_read sharedarea_read16 sharedarea_read32
+    sharedarea_read64 sharedarea_read8 sharedarea_readbyte sharedarea_readlong sharedarea_rlock sharedarea_unlock
+    sharedarea_wlock sharedarea_write sharedarea_write16 sharedarea_write32 sharedarea_write64 sharedarea_write8
+    sharedarea_writebyte sharedarea_writelong signal signal_received signal_registered signal_wait
+    sorry_i_need_to_block spool spooler_get_task spooler_jobs spooler_pid spooler_pids stop total_requests unlock
+    websocket_handshake websocket_recv websocket_recv_nb websocket_send websocket_send_binary workers
+    """.split()
+)
+
+
+class UwsgiModule(ModuleType):
+    """The module object. ``applications`` may be set by the app, as under uWSGI."""
+
+    applications: dict[str, Any] | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _LATER:
+            raise AttributeError(f"uwsgi.{name} is not built yet in uwsgi_async: see the README for what is")
+        raise AttributeError(f"module 'uwsgi' has no attribute '{name}'")
+
+
+def make_module(information: InstanceInformation) -> UwsgiModule:
+    """Return a ``uwsgi`` module for an instance."""
+    module = UwsgiModule("uwsgi", __doc__)
+    module.applications = None
+    for field in fields(information):
+        setattr(module, field.name, getattr(information, field.name))
+    for chapter in CHAPTERS:
+        for name in chapter.__all__:
+            setattr(module, name, _FACES.get(name) or blocking_face(getattr(chapter, name)))
+    for name in _ONLY_HERE:
+        setattr(module, name, _FACES[name])
+    return module
+
+
+@contextmanager
+def installed(module: UwsgiModule) -> Iterator[UwsgiModule]:
+    """Put ``module`` where ``import uwsgi`` finds it; afterwards what was there before."""
+    before = sys.modules.get("uwsgi")
+    sys.modules["uwsgi"] = module
+    try:
+        yield module
+    finally:
+        if before is None:
+            sys.modules.pop("uwsgi", None)
+        else:
+            sys.modules["uwsgi"] = before
+
+
+def blocking_face(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the form of an API function that sync code calls."""
+    if not inspect.iscoroutinefunction(function):
+        return function
+
+    @functools.wraps(function)
+    def face(*args: Any) -> Any:
+        return wait_for(function, *args, name=function.__name__)
+
+    return face
+
+
+def _async_sleep(seconds: float, /) -> bytes:
+    """Sleep for ``seconds`` and give way; b"" so that it can be yielded.
+
+    When fds are watched already, set the timeout of the wait instead, as real uWSGI always does: the sleep is then
+    over at the next `suspend` or yield.
+    """
+    watches = the_request().core.watches
+    if watches:
+        call_in_loop(watches.set_timeout, seconds)
+    else:
+        wait_for(asynchronous.async_sleep, seconds, name="async_sleep")
+        watches.ready_fd, watches.timed_out = -1, True
+    return b""
+
+
+def _wait_fd_read(fd: int, timeout: int = 0, /) -> bytes:
+    """Watch ``fd`` until the next `suspend` or yield. ``timeout``: seconds, 0 = none."""
+    return _watch(fd, timeout, write=False)
+
+
+def _wait_fd_write(fd: int, timeout: int = 0, /) -> bytes:
+    """Watch ``fd`` for writing until the next `suspend` or yield. ``timeout``: seconds, 0 = none."""
+    return _watch(fd, timeout, write=True)
+
+
+def _watch(fd: int, timeout: int, *, write: bool) -> bytes:
+    watches = the_request().core.watches
+    call_in_loop(functools.partial(watches.add, fd, write=write, timeout=timeout))
+    return b""
+
+
+def _suspend() -> bool:
+    """Give way to other cores; with watched fds, wait for the first of them or the timeout. Always True."""
+    request = the_request()
+    if in_event_loop():
+        return wait_for(asynchronous.suspend, name="suspend")
+    # In a thread of the request: the fds are the core's, the wait is the thread's.
+    request.switches += 1
+    if request.core.watches:
+        wait_for(request.core.watches.wait)
+    return True
+
+
+def _async_connect(address: str, /) -> int:
+    """Begin to connect to ``address``; return the fd, -1 on failure. `wait_fd_write`, then `is_connected`."""
+    try:
+        return asynchronous.begin_connect(address)
+    except (OSError, AddressError):
+        return -1
+
+
+def _start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Any:
+    """The start_response of the current request."""
+    return StartResponse(the_request())(status, headers, exc_info)
+
+
+_FACES: dict[str, Callable[..., Any]] = {
+    "async_sleep": _async_sleep,
+    "wait_fd_read": _wait_fd_read,
+    "wait_fd_write": _wait_fd_write,
+    "suspend": _suspend,
+    "green_schedule": _suspend,
+    "async_connect": _async_connect,
+    "start_response": _start_response,
+}
+_ONLY_HERE = ("start_response",)

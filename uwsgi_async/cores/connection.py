@@ -1,0 +1,259 @@
+"""One accepted socket: receive, send, wait, park, close. Nothing here knows a protocol.
+
+States: *parked* (no core, no task: an event puts it into the pool's queue), *queued*, *served* (a core has it),
+*lingering* (answered and half closed; what still comes is thrown away, so that the answer is not lost to a reset),
+*closed*.
+
+The poller's events are edge-triggered: ``readable`` stays set until a receive has emptied the socket, and a
+connection with ``readable`` set is never parked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from math import inf
+from typing import TYPE_CHECKING, Any, Protocol
+
+from uwsgi_async.errors import DisconnectedError, PeerTimeoutError
+from uwsgi_async.fdwait.backend import Parker
+from uwsgi_async.fdwait.poller import EDGE, HANGUP, PEER_CLOSED, READ, WRITE
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from uwsgi_async.cores.core import Core
+    from uwsgi_async.cores.pool import Pool
+
+RECEIVE_SIZE = 64 * 1024
+_LINGER = 2.0  # seconds that a client has to read the answer to a request it has not sent completely
+_EVENTS = READ | PEER_CLOSED | EDGE
+
+
+class ConnectionProtocol(Protocol):
+    """What a listener's protocol does with its connections: `http.HttpProtocol`, `uwsgi.UwsgiProtocol`."""
+
+    def serve(self, connection: Connection, core: Core) -> Coroutine[Any, Any, None]:
+        """Serve one request, then park, queue or close the connection."""
+
+    def expire(self, connection: Connection) -> None:
+        """Close a parked connection whose time is over."""
+
+
+class Connection:
+    """A client's connection.
+
+    ``peer``: the client's IP address as text; "" for a UNIX socket. ``deadline``: when, on the pool's clock, `expire`
+    is due. ``head_since``: when the first bytes of an incomplete head came. ``reader``: the protocol's reader while it holds bytes, else None: idle connections hold none.
+    """
+
+    __slots__ = ("_peer_closed", "_read_waiter", "_timed_out", "_write_waiter", "_write_watched", "closed",
+                 "deadline", "fd", "head_since", "lingering", "parked", "peer", "pool", "protocol", "readable", "reader",
+                 "ready_since", "sock")  # fmt: skip
+
+    def __init__(self, sock: socket.socket, peer: str, protocol: ConnectionProtocol, pool: Pool) -> None:
+        self.sock = sock
+        self.fd = sock.fileno()
+        self.peer = peer
+        self.protocol = protocol
+        self.pool = pool
+        self.reader: Any = None
+        self.readable = self.closed = self.lingering = False
+        self.parked = True
+        self.ready_since = self.head_since = 0.0
+        self.deadline = pool.poller.time() + pool.options.header_timeout
+        self._peer_closed = self._timed_out = self._write_watched = False
+        self._read_waiter: Parker | None = None
+        self._write_waiter: Parker | None = None
+        pool.connections.add(self)
+        pool.poller.register(self.fd, self, _EVENTS)
+
+    def __repr__(self) -> str:
+        state = (
+            "closed" if self.closed else "lingering" if self.lingering else "parked" if self.parked else "served"
+        )
+        return f"<Connection fd={self.fd} peer={self.peer or '-'} {state}>"
+
+    def serve(self, core: Core) -> Coroutine[Any, Any, None]:
+        return self.protocol.serve(self, core)
+
+    # --- events -----------------------------------------------------------------------------------------------
+
+    def on_event(self, mask: int) -> None:
+        if mask & (READ | PEER_CLOSED | HANGUP):
+            self.readable = True
+            if mask & (PEER_CLOSED | HANGUP):
+                self._peer_closed = True
+            if self.parked:
+                self.parked = False
+                self.pool.enqueue(self)
+            elif self._read_waiter is not None:
+                self._read_waiter.unpark()
+            elif self.lingering:
+                self._discard()
+        if mask & (WRITE | HANGUP) and self._write_waiter is not None:
+            self._write_waiter.unpark()
+
+    def expire(self) -> None:
+        """Its time is over: end the wait that it is in, or the connection."""
+        self.deadline = inf
+        if self.lingering:
+            self.close()
+        elif self.parked:
+            self.protocol.expire(self)
+        else:
+            self._timed_out = True
+            for waiter in (self._read_waiter, self._write_waiter):
+                if waiter is not None:
+                    waiter.unpark()
+
+    def park(self, reader: Any, deadline: float) -> None:
+        """Give the core back until more bytes come; or queue again when they are there already."""
+        self.reader = reader
+        if self.readable:
+            self.deadline = inf
+            self.pool.enqueue(self)
+        else:
+            self.deadline = deadline
+            self.parked = True
+
+    # --- receiving --------------------------------------------------------------------------------------------
+
+    def receive_nowait(self) -> bytes | None:
+        """Return the bytes that are there, b"" at the end of the stream, None when there are none yet."""
+        try:
+            data = self.sock.recv(RECEIVE_SIZE)
+        except BlockingIOError:
+            self.readable = False
+            return None
+        except OSError:
+            data = b""
+        # A short read has emptied the socket, but an end that came with it is announced only once.
+        self.readable = self._peer_closed or len(data) == RECEIVE_SIZE
+        return data
+
+    async def receive(self) -> bytes:
+        """Wait for bytes; b"" at the end of the stream.
+
+        Raises `PeerTimeoutError` when nothing came for ``socket_timeout`` seconds.
+        """
+        while True:
+            if self.readable:
+                data = self.receive_nowait()
+                if data is not None:
+                    return data
+            self._read_waiter = self.pool.poller.backend.parker()
+            try:
+                await self._wait(self._read_waiter, "sent nothing")
+            finally:
+                self._read_waiter = None
+
+    # --- sending ----------------------------------------------------------------------------------------------
+
+    def send_nowait(self, data: bytes | memoryview) -> int:
+        """Send what the socket takes now; return how many bytes that was. Raises `DisconnectedError`."""
+        try:
+            return self.sock.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise DisconnectedError(f"the client went away: {error.strerror}") from error
+
+    async def send(self, data: bytes) -> None:
+        """Send all of ``data``; wait while the client does not take it.
+
+        Raises `DisconnectedError`, and `PeerTimeoutError` when it took nothing for ``socket_timeout`` seconds.
+        """
+        sent = self.send_nowait(data)
+        if sent < len(data):
+            rest = memoryview(data)[sent:]
+            while rest:
+                await self._wait_writable()
+                rest = rest[self.send_nowait(rest) :]
+
+    async def send_file(self, fd: int, offset: int, count: int) -> int:
+        """Send ``count`` bytes of a file from ``offset``; return how many were there. Raises as `send`."""
+        sent = 0
+        while sent < count:
+            try:
+                size = os.sendfile(self.fd, fd, offset + sent, count - sent)
+            except BlockingIOError:
+                await self._wait_writable()
+                continue
+            except ConnectionError as error:
+                raise DisconnectedError(f"the client went away: {error.strerror}") from error
+            if size == 0:
+                break
+            sent += size
+        return sent
+
+    async def _wait_writable(self) -> None:
+        self._write_waiter = self.pool.poller.backend.parker()
+        try:
+            if not self._write_watched:
+                # Only now: most sockets take every answer at once, and need not be watched for this.
+                self._write_watched = True
+                self.pool.poller.modify(self.fd, _EVENTS | WRITE)
+            await self._wait(self._write_waiter, "took nothing")
+        finally:
+            self._write_waiter = None
+
+    async def _wait(self, parker: Parker, complaint: str) -> None:
+        if self.closed:
+            raise DisconnectedError("the connection is closed")
+        timeout = self.pool.options.socket_timeout
+        self.deadline = self.pool.poller.time() + timeout if timeout > 0 else inf
+        self._timed_out = False
+        try:
+            await parker.park()
+        finally:
+            self.deadline = inf
+        if self._timed_out:
+            raise PeerTimeoutError(f"the client {complaint} for {timeout:g} s (option socket-timeout)")
+        if self.closed:
+            raise DisconnectedError("the connection was closed")
+
+    # --- closing ----------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close the socket. Closing twice is allowed."""
+        if self.closed:
+            return
+        self.closed = True
+        self.parked = False
+        self.deadline = inf
+        self.reader = None
+        self.pool.poller.unregister(self.fd)
+        self.sock.close()
+        self.pool.connections.discard(self)
+        for waiter in (self._read_waiter, self._write_waiter):
+            if waiter is not None:
+                waiter.unpark()
+        self.pool.on_connection_closed()
+
+    def linger(self) -> None:
+        """Close for writing; throw away what still comes, for two seconds at most.
+
+        Closing a socket that has unread bytes resets it, and the reset may overtake the answer.
+        """
+        if self.closed:
+            return
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_WR)
+        self.reader = None
+        self.parked = False
+        self.lingering = True
+        self.deadline = self.pool.poller.time() + _LINGER
+        if self.readable:
+            self._discard()
+
+    def _discard(self) -> None:
+        for _ in range(16):
+            data = self.receive_nowait()
+            if data is None:
+                return
+            if not data:
+                self.close()
+                return
+        self.close()  # a megabyte at once: this client does not listen

@@ -1,0 +1,105 @@
+"""One core: a persistent task that handles one request at a time.
+
+What lives here: `Core` and `CoreStatistics`. What does not: who gives it connections (`pool`), how a connection
+is read and answered (`connection`, `http`, `uwsgi`), which app runs (`handlers`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import anyio
+import greenback
+
+from uwsgi_async.fdwait.poller import Poller
+from uwsgi_async.fdwait.watch import Watches
+
+if TYPE_CHECKING:
+    from uwsgi_async.cores.request import Request
+
+logger = logging.getLogger("uwsgi_async")
+
+current_request: ContextVar[Request | None] = ContextVar("uwsgi_async.request", default=None)
+"""The request that the running code belongs to: in its core, in the tasks it started, in its threads."""
+
+
+@dataclass(frozen=True, slots=True)
+class CoreStatistics:
+    """What one core does and has done. ``running``: seconds since its request began, 0.0 when it is idle."""
+
+    id: int
+    state: Literal["idle", "busy"]
+    requests: int
+    harakiri: int
+    exceptions: int
+    running: float
+    uri: str
+
+
+class Work(Protocol):
+    """What a core can serve: a connection."""
+
+    async def serve(self, core: Core) -> None: ...
+
+
+class Core:
+    """A task that takes readable connections from the pool and serves them, one at a time.
+
+    ``id`` is 0 to N-1, ``requests`` the number of requests it has finished (uWSGI's ``request_id()``).
+    """
+
+    __slots__ = ("_scope", "exceptions", "harakiri", "id", "killed", "parker", "poller", "request", "requests",
+                 "row", "task", "waking", "watches")  # fmt: skip
+
+    def __init__(self, number: int, poller: Poller) -> None:
+        self.id = number
+        self.poller = poller
+        self.parker = poller.backend.parker()
+        self.watches = Watches(poller, self.parker)
+        self.requests = self.harakiri = self.exceptions = self.row = 0
+        self.request: Request | None = None
+        self.task: object = None
+        self.killed = self.waking = False
+        self._scope = anyio.CancelScope()
+
+    def __repr__(self) -> str:
+        state = "idle" if self.request is None else f"serving {self.request!r}"
+        return f"<Core {self.id}, {self.requests} requests, {state}>"
+
+    async def run(self, take: Callable[[Core], Awaitable[Work]]) -> None:
+        """Serve what ``take`` gives, for ever. An error of the server's own is logged; the core lives on."""
+        await greenback.ensure_portal()  # from here on, sync code in this task may await
+        self.task = self.poller.backend.current_task()
+        while True:
+            # One scope for many requests, renewed only after a harakiri: entering one costs microseconds.
+            with anyio.CancelScope() as self._scope:
+                try:
+                    while not self.killed:
+                        work = await take(self)
+                        await work.serve(self)
+                except Exception:  # the app's errors end in its handler: this one is ours
+                    logger.exception("core %d: an error in the server itself; the connection is lost", self.id)
+            self.killed = False
+
+    def kill(self) -> None:
+        """Cancel the request that runs, and nothing else (harakiri)."""
+        if self.request is not None and not self.killed:
+            self.killed = True
+            self.harakiri += 1
+            self._scope.cancel()
+
+    def statistics(self) -> CoreStatistics:
+        request = self.request
+        return CoreStatistics(
+            id=self.id,
+            state="idle" if request is None else "busy",
+            requests=self.requests,
+            harakiri=self.harakiri,
+            exceptions=self.exceptions,
+            running=0.0 if request is None else self.poller.time() - request.started,
+            uri="" if request is None else request.vars.get("REQUEST_URI", ""),
+        )

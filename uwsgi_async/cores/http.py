@@ -1,0 +1,167 @@
+"""HTTP/1.1 on a connection: read a head, build the request, serve it, decide what becomes of the connection.
+
+What lives here: `HttpProtocol`. What does not: the grammar (`wire.http`), sockets (`connection`).
+"""
+
+from __future__ import annotations
+
+import logging
+from math import inf
+from typing import TYPE_CHECKING
+
+from uwsgi_async.cores.request import Request, RequestBody
+from uwsgi_async.cores.response import Response
+from uwsgi_async.cores.serving import Service, serve_request
+from uwsgi_async.errors import BadRequestError, DisconnectedError
+from uwsgi_async.options.settings import HttpOptions
+from uwsgi_async.wire.http import CONTINUE, HttpReader, RequestHead, simple_response
+
+if TYPE_CHECKING:
+    from uwsgi_async.cores.connection import Connection
+    from uwsgi_async.cores.core import Core
+
+logger = logging.getLogger("uwsgi_async")
+
+_DISCARD = 256 * 1024  # bytes of a body that nobody read, thrown away to keep the connection
+
+
+class HttpProtocol:
+    """Serves HTTP/1.0 and 1.1, keep-alive and pipelining.
+
+    ``server_name`` and ``server_port`` are the vars SERVER_NAME and SERVER_PORT.
+    """
+
+    def __init__(self, options: HttpOptions, service: Service, server_name: str, server_port: str) -> None:
+        self._options = options
+        self._service = service
+        self._server_name = server_name
+        self._server_port = server_port
+
+    async def serve(self, connection: Connection, core: Core) -> None:
+        reader: HttpReader = connection.reader or HttpReader(self._options)
+        connection.deadline = inf
+        try:
+            head = self._read_head(connection, reader)
+        except BadRequestError as error:
+            self._refuse(connection, error)
+            return
+        if head is None:
+            return
+        request = self._request(connection, core, reader, head)
+        if head.content_length and 0 < self._service.limit_post < head.content_length:
+            self._refuse(connection, BadRequestError(413, f"the body is larger than {self._service.limit_post} bytes"))
+            return
+        await serve_request(self._service, request)
+        if request.response.keep_alive and not connection.closed and self._body_is_over(connection, reader, request):
+            if reader.idle:
+                connection.park(None, core.poller.time() + connection.pool.options.keepalive_timeout)
+            else:
+                connection.reader = reader
+                connection.pool.enqueue(connection)  # pipelined: behind those who wait already
+        elif request.body.complete and reader.idle and not connection.readable:
+            connection.close()
+        else:
+            connection.linger()
+
+    def expire(self, connection: Connection) -> None:
+        reader = connection.reader
+        if reader is not None and reader.in_head:
+            self._refuse(connection, BadRequestError(408, "the request's head did not arrive in time"))
+        else:
+            connection.close()
+
+    def _read_head(self, connection: Connection, reader: HttpReader) -> RequestHead | None:
+        """Return the next head; None when the connection was parked or closed instead."""
+        head = None if reader.idle else reader.next_head()
+        while head is None:
+            data = connection.receive_nowait()
+            if data is None:
+                pool = connection.pool
+                started = connection.ready_since if connection.reader is None else connection.head_since
+                connection.head_since = started
+                connection.park(None if reader.idle else reader, started + pool.options.header_timeout)
+                return None
+            if not data:
+                connection.close()
+                return None
+            reader.receive_data(data)
+            head = reader.next_head()
+        return head
+
+    def _request(self, connection: Connection, core: Core, reader: HttpReader, head: RequestHead) -> Request:
+        vars = head.vars
+        vars["SERVER_NAME"] = self._server_name
+        vars["SERVER_PORT"] = self._server_port
+        vars["REMOTE_ADDR"] = connection.peer
+        response = Response(
+            connection,
+            http_1_1=head.http_1_1,
+            keep_alive=head.keep_alive and not connection.pool.closing,
+            head_only=head.method == "HEAD",
+            date=True,
+        )
+        length = head.content_length
+        if length == 0:
+            body = RequestBody(None, 0, 0)
+        else:
+            receive = _BodySource(connection, reader, response, head.expect_continue).receive
+            body = RequestBody(receive, length, self._service.limit_post)
+        return Request(vars, body, response, connection, core)
+
+    def _body_is_over(self, connection: Connection, reader: HttpReader, request: Request) -> bool:
+        """Whether the next request can be read: throw away what the app left of the body, if it is here already."""
+        body = request.body
+        if body.length == 0 or (body.complete and body.length is None):
+            return True
+        discarded = 0
+        try:
+            while discarded < _DISCARD:
+                data = reader.next_body()
+                if data == b"":
+                    return True
+                if data is None:
+                    more = connection.receive_nowait()
+                    if not more:
+                        return False
+                    reader.receive_data(more)
+                else:
+                    discarded += len(data)
+        except BadRequestError:
+            return False
+        return False
+
+    def _refuse(self, connection: Connection, error: BadRequestError) -> None:
+        logger.warning("%s: request refused with %d: %s", connection.peer or "-", error.status, error)
+        try:
+            connection.send_nowait(simple_response(error.status))
+        except DisconnectedError:
+            connection.close()
+        else:
+            connection.linger()
+
+
+class _BodySource:
+    """Hands the body's bytes from the connection through the reader."""
+
+    __slots__ = ("_connection", "_expect_continue", "_reader", "_response")
+
+    def __init__(
+        self, connection: Connection, reader: HttpReader, response: Response, expect_continue: bool
+    ) -> None:
+        self._connection = connection
+        self._reader = reader
+        self._response = response
+        self._expect_continue = expect_continue
+
+    async def receive(self) -> bytes:
+        while (data := self._reader.next_body()) is None:
+            if self._expect_continue:
+                # RFC 9110, 10.1.1: only when the app wants the body, and not after an answer has begun.
+                self._expect_continue = False
+                if not self._response.head_sent:
+                    await self._connection.send(CONTINUE)
+            more = await self._connection.receive()
+            if not more:
+                raise DisconnectedError("the client closed the connection in the middle of the body")
+            self._reader.receive_data(more)
+        return data

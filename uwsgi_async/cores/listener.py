@@ -1,0 +1,91 @@
+"""Accepting: one listening socket, its protocol, and what to do when the machine or the worker is full.
+
+What lives here: `Acceptor`. What does not: opening the socket (`instance.listeners`), reading from connections.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+
+from uwsgi_async.cores.connection import Connection, ConnectionProtocol
+from uwsgi_async.cores.pool import Pool
+from uwsgi_async.fdwait.poller import READ
+from uwsgi_async.fdwait.timers import Timer
+
+logger = logging.getLogger("uwsgi_async")
+
+_BATCH = 64
+_RETRY = 0.1  # seconds
+# The machine is out of something; it comes back when a connection closes, or by itself.
+_OVERLOAD = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+class Acceptor:
+    """Accepts connections from one listening socket, as long as the pool takes them.
+
+    The socket is level-triggered, unlike connections: what is not accepted now is announced again. It is not
+    watched while ``max_connections`` are open or the machine is out of file descriptors.
+    """
+
+    def __init__(self, sock: socket.socket, protocol: ConnectionProtocol, pool: Pool) -> None:
+        self._sock = sock
+        self._fd = sock.fileno()
+        self._protocol = protocol
+        self._pool = pool
+        self._watched = False
+        self._retry: Timer | None = None
+        self._is_tcp = sock.family in (socket.AF_INET, socket.AF_INET6)
+        self.resume()
+
+    def __repr__(self) -> str:
+        return f"<Acceptor fd={self._fd} {'accepting' if self._watched else 'paused'}>"
+
+    def resume(self) -> None:
+        """Accept again."""
+        if not self._watched and self._retry is None and self._fd >= 0:
+            self._watched = True
+            self._pool.poller.register(self._fd, self, READ)
+
+    def close(self) -> None:
+        """Accept no more. The socket stays open: it belongs to who opened it."""
+        self._pause()
+        self._fd = -1
+        if self._retry is not None:
+            self._pool.poller.timers.cancel(self._retry)
+            self._retry = None
+
+    def on_event(self, _mask: int) -> None:
+        pool = self._pool
+        for _ in range(_BATCH):
+            if len(pool.connections) >= pool.options.max_connections:
+                self._pause()
+                return
+            try:
+                sock, address = self._sock.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in _OVERLOAD:
+                    self._wait_for_better_times(error)
+                    return
+                continue  # the client was gone before it was accepted
+            sock.setblocking(False)
+            if self._is_tcp:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            Connection(sock, address[0] if self._is_tcp else "", self._protocol, pool)
+
+    def _pause(self) -> None:
+        if self._watched:
+            self._watched = False
+            self._pool.poller.unregister(self._fd)
+
+    def _wait_for_better_times(self, error: OSError) -> None:
+        logger.error("cannot accept connections: %s; trying again every %g s", error.strerror, _RETRY)
+        self._pause()
+        self._retry = self._pool.poller.timers.call_later(_RETRY, self._try_again)
+
+    def _try_again(self) -> None:
+        self._retry = None
+        self.resume()

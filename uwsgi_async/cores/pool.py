@@ -1,0 +1,194 @@
+"""The pool: gives readable connections to cores, in order, and looks after every deadline.
+
+What lives here: `Pool` and `PoolStatistics`. What does not: sockets (`listener`, `connection`), the app.
+
+How a connection gets a core: its event puts it into ``ready``; after the batch of events the poller runs `pump`,
+which wakes one idle core, the warmest. That core serves one ready connection after the other. As long as handlers
+do not wait, one task serves them all and the event loop need not turn in between. When a handler does wait, the
+loop turns, `pump` runs again and wakes twice as many. So hello-world requests cost no task switch, and sleeping
+requests a few loop turns together.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import anyio
+from anyio.abc import TaskGroup
+from anyio.lowlevel import checkpoint
+
+from uwsgi_async.cores.core import Core, CoreStatistics
+from uwsgi_async.fdwait.poller import Poller
+from uwsgi_async.fdwait.timers import Timer
+from uwsgi_async.options.settings import CoreOptions
+
+if TYPE_CHECKING:
+    from uwsgi_async.cores.connection import Connection
+
+# A core that never had to wait gives the event loop a turn after so many connections.
+_SERVE_IN_A_ROW = 64
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStatistics:
+    """What the pool does.
+
+    ``waiting``: readable connections that no core was free for; ``longest_wait``: seconds that the longest one
+    waited so far in the pool's life; ``connections``: open ones; ``cores``: the cores that have been started.
+    """
+
+    max_cores: int
+    busy: int
+    waiting: int
+    longest_wait: float
+    connections: int
+    max_connections: int
+    requests: int
+    cores: tuple[CoreStatistics, ...]
+
+
+class Pool:
+    """The cores of a worker and the connections they serve."""
+
+    def __init__(self, options: CoreOptions, poller: Poller, tasks: TaskGroup) -> None:
+        self.options = options
+        self.poller = poller
+        self.closing = False
+        self.connections: set[Connection] = set()
+        self.ready: deque[Connection] = deque()
+        self.requests = 0
+        self.on_connection_closed: Callable[[], None] = lambda: None
+        self._tasks = tasks
+        self._cores: list[Core] = []
+        self._idle: list[Core] = []
+        self._wake_next = 1
+        self._waking = 0
+        self._longest_wait = 0.0
+        self._drained: anyio.Event | None = None
+        limits = (options.harakiri, options.header_timeout, options.keepalive_timeout, options.socket_timeout)
+        self._sweep_interval = min(1.0, *(limit / 4 for limit in limits if limit > 0))
+        if options.blocking_limit > 0:
+            self._sweep_interval = min(self._sweep_interval, options.blocking_limit / 4)
+        poller.add_pump(self.pump)
+        self._sweep_timer: Timer = poller.timers.call_later(self._sweep_interval, self._sweep)
+
+    def __repr__(self) -> str:
+        return (
+            f"<Pool of {self.options.cores} cores: {self.busy} busy, {len(self.ready)} waiting, "
+            f"{len(self.connections)} connections>"
+        )
+
+    @property
+    def busy(self) -> int:
+        """Cores that handle a request now."""
+        return sum(core.request is not None for core in self._cores)
+
+    def enqueue(self, connection: Connection) -> None:
+        """Let a readable connection wait for a core."""
+        connection.ready_since = self.poller.time()
+        self.ready.append(connection)
+
+    def pump(self) -> bool:
+        """Wake cores for ready connections. Returns True to be called again when the loop has turned."""
+        if not self.ready:
+            self._wake_next = 1
+            return False
+        if self._waking:
+            return True  # those who were woken have not run yet: they may be enough
+        wake = min(self._wake_next, len(self.ready))
+        while wake > 0 and self._wake_one():
+            wake -= 1
+        self._wake_next = min(self._wake_next * 2, 64)
+        return wake == 0
+
+    async def take(self, core: Core) -> Connection:
+        """Return the next connection for ``core``; sleep until there is one."""
+        if core.waking:
+            core.waking = False
+            self._waking -= 1
+        core.row += 1
+        if core.row >= _SERVE_IN_A_ROW:
+            core.row = 0
+            self.poller.turn()
+            await checkpoint()
+        while not self.ready:
+            core.row = 0
+            if self._drained is not None and self.busy == 0:
+                self._drained.set()
+            self._idle.append(core)
+            try:
+                await core.parker.park()
+            finally:
+                if core.waking:
+                    core.waking = False
+                    self._waking -= 1
+                else:  # cancelled
+                    self._idle.remove(core)
+        connection = self.ready.popleft()
+        waited = self.poller.time() - connection.ready_since
+        if waited > self._longest_wait:
+            self._longest_wait = waited
+        return connection
+
+    def begin_closing(self) -> None:
+        """Keep no connection alive from now on."""
+        self.closing = True
+
+    async def drained(self) -> None:
+        """Wait until no request runs and none waits. Raises nothing but the cancellation."""
+        if self.busy or self.ready:
+            self._drained = anyio.Event()
+            await self._drained.wait()
+
+    def close(self) -> None:
+        """Stop giving out connections and looking after deadlines."""
+        self.closing = True
+        self.poller.remove_pump(self.pump)
+        self.poller.timers.cancel(self._sweep_timer)
+
+    def statistics(self) -> PoolStatistics:
+        return PoolStatistics(
+            max_cores=self.options.cores,
+            busy=self.busy,
+            waiting=len(self.ready),
+            longest_wait=self._longest_wait,
+            connections=len(self.connections),
+            max_connections=self.options.max_connections,
+            requests=self.requests,
+            cores=tuple(core.statistics() for core in sorted(self._cores, key=lambda core: core.id)),
+        )
+
+    def _wake_one(self) -> bool:
+        if self._idle:
+            core = self._idle.pop()
+            self._note_waking(core)
+            core.parker.unpark()
+            return True
+        if len(self._cores) < self.options.cores:
+            # Started on demand, from the highest number down, as uWSGI gives them out.
+            core = Core(self.options.cores - 1 - len(self._cores), self.poller)
+            self._cores.append(core)
+            self._note_waking(core)
+            self._tasks.start_soon(core.run, self.take, name=f"uwsgi_async core {core.id}")
+            return True
+        return False
+
+    def _note_waking(self, core: Core) -> None:
+        core.waking = True
+        self._waking += 1
+
+    def _sweep(self) -> None:
+        """End what is over its time: one look at everything is cheaper than a timer for each."""
+        self._sweep_timer = self.poller.timers.call_later(self._sweep_interval, self._sweep)
+        now = self.poller.time()
+        for connection in list(self.connections):
+            if connection.deadline <= now:
+                connection.expire()
+        harakiri = self.options.harakiri
+        if harakiri > 0:
+            for core in self._cores:
+                if core.request is not None and now - core.request.started >= harakiri:
+                    core.kill()

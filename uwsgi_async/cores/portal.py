@@ -1,0 +1,71 @@
+"""How a sync call waits for an async one: one place decides, by where the call stands.
+
+In a core, or any task with a greenback portal: the task awaits, other cores go on. In a thread of this process: the
+thread blocks, the event loop works. On the event loop's own thread without a portal: an error that names the
+awaitable, because waiting there would stop everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import anyio.from_thread
+import greenback
+import sniffio
+from anyio.lowlevel import EventLoopToken, current_token
+
+from uwsgi_async.errors import NoLoopError, WouldBlockLoopError
+
+T = TypeVar("T")
+
+_tokens: list[EventLoopToken] = []
+
+
+def open_to_threads() -> EventLoopToken:
+    """Let threads of this process wait through the event loop that runs now, until `close_to_threads`."""
+    token = current_token()
+    _tokens.append(token)
+    return token
+
+
+def close_to_threads(token: EventLoopToken) -> None:
+    _tokens.remove(token)
+
+
+def wait_for(function: Callable[..., Awaitable[T]], *args: object, name: str = "") -> T:
+    """Call the async ``function`` from sync code and return what it returns.
+
+    ``name``: what the caller called, for the error. Raises `WouldBlockLoopError` on the event loop outside a
+    portal, `NoLoopError` in a process where no server runs.
+    """
+    if in_event_loop():
+        if not greenback.has_portal():
+            name = name or getattr(function, "__name__", "this function")
+            raise WouldBlockLoopError(
+                f"{name} would block the event loop here: in async code use 'await uwsgi_async.{name}(...)'"
+            )
+        return greenback.await_(function(*args))
+    return anyio.from_thread.run(function, *args, token=_token())
+
+
+def call_in_loop(function: Callable[..., T], *args: object) -> T:
+    """Call a sync ``function`` of the event loop's from wherever we stand; it must not wait."""
+    if in_event_loop():
+        return function(*args)
+    return anyio.from_thread.run_sync(function, *args, token=_token())
+
+
+def in_event_loop() -> bool:
+    """Whether the caller's thread is running an event loop now."""
+    try:
+        sniffio.current_async_library()
+    except sniffio.AsyncLibraryNotFoundError:
+        return False
+    return True
+
+
+def _token() -> EventLoopToken:
+    if not _tokens:
+        raise NoLoopError("no uwsgi_async server runs in this process, so there is nothing to wait in")
+    return _tokens[-1]

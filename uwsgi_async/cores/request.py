@@ -1,0 +1,153 @@
+"""One request: its vars, its body, and what the app may ask for or note about it.
+
+What lives here: `Request` and `RequestBody`. What does not: how bytes arrive (`connection`), what a protocol's
+packets look like (`wire`), the answer (`response`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from uwsgi_async.errors import BadRequestError, DisconnectedError
+
+if TYPE_CHECKING:
+    from uwsgi_async.cores.connection import Connection
+    from uwsgi_async.cores.core import Core
+    from uwsgi_async.cores.response import Response
+
+
+class Request:
+    """What a handler gets.
+
+    ``vars``: the request variables, str to str, as the protocol gave them. ``body``: see `RequestBody`.
+    ``response``: where the answer goes. ``started``: on the poller's clock, seconds. ``switches``: how often the
+    request gave way. ``logvars``: what the app noted for the log. ``log_this``: log it though logging is off.
+    """
+
+    __slots__ = ("added_vars", "body", "connection", "core", "log_this", "logvars", "received_signal",
+                 "response", "started", "switches", "vars")  # fmt: skip
+
+    def __init__(
+        self, vars: dict[str, str], body: RequestBody, response: Response, connection: Connection, core: Core
+    ) -> None:
+        self.vars = vars
+        self.body = body
+        self.response = response
+        self.connection = connection
+        self.core = core
+        self.started = core.poller.time()
+        self.switches = 0
+        self.logvars: dict[bytes, bytes] | None = None
+        self.added_vars: dict[str, str] | None = None
+        self.log_this = False
+
+    def __repr__(self) -> str:
+        return f"<Request {self.vars.get('REQUEST_METHOD', '-')} {self.vars.get('REQUEST_URI', '-')}>"
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the request began."""
+        return self.core.poller.time() - self.started
+
+    @property
+    def ended(self) -> float:
+        """Unix time now: the request log's time stamp."""
+        return time.time()
+
+
+class RequestBody:
+    """A request's body, read while it arrives.
+
+    ``length``: bytes announced; None when the client did not say. ``received``: bytes handed in so far.
+    Reading returns b"" at the end. Each read raises `DisconnectedError` when the client went away before the end,
+    `PeerTimeoutError` when it was silent too long, `BadRequestError` when the body is malformed or larger than
+    ``limit`` bytes (0: no limit). Source: PEP 3333, "Input and Error Streams".
+    """
+
+    __slots__ = ("_buffer", "_receive", "complete", "length", "limit", "received")
+
+    def __init__(self, receive: Callable[[], Awaitable[bytes]] | None, length: int | None, limit: int) -> None:
+        self._receive = receive
+        self._buffer = bytearray()
+        self.length = length
+        self.limit = limit
+        self.received = 0
+        self.complete = receive is None
+
+    def __repr__(self) -> str:
+        return f"<RequestBody {self.received} of {self.length} bytes{', complete' if self.complete else ''}>"
+
+    async def read(self, size: int = -1) -> bytes:
+        """Return ``size`` bytes, fewer only at the end; with -1 all that is left."""
+        if size == 0:
+            return b""
+        while not self.complete and (size < 0 or len(self._buffer) < size):
+            await self._fill()
+        return self._take(len(self._buffer) if size < 0 else size)
+
+    async def readline(self, size: int = -1) -> bytes:
+        """Return bytes up to and with the next newline, ``size`` at the most (-1: no limit)."""
+        searched = 0
+        while True:
+            end = self._buffer.find(b"\n", searched) + 1
+            if end == 0:
+                searched = len(self._buffer)
+                if self.complete or 0 <= size <= searched:
+                    end = searched
+            if end or self.complete:
+                return self._take(end if size < 0 else min(end, size))
+            if size == 0:
+                return b""
+            await self._fill()
+
+    async def readlines(self, hint: int = -1) -> list[bytes]:
+        """Return the lines that are left; stop after about ``hint`` bytes (-1: all)."""
+        lines: list[bytes] = []
+        size = 0
+        while line := await self.readline():
+            lines.append(line)
+            size += len(line)
+            if 0 < hint <= size:
+                break
+        return lines
+
+    async def read_available(self) -> bytes:
+        """Return what is there, at least one byte; b"" at the end. For streaming."""
+        if not self._buffer and not self.complete:
+            await self._fill()
+        return self._take(len(self._buffer))
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Iterate over the lines, as PEP 3333 says for ``wsgi.input``."""
+        while line := await self.readline():
+            yield line
+
+    def buffered(self, size: int) -> bytes | None:
+        """Return `read`'s result if no waiting is needed for it, else None."""
+        if self.complete or 0 <= size <= len(self._buffer):
+            return self._take(len(self._buffer) if size < 0 else size)
+        return None
+
+    def _take(self, size: int) -> bytes:
+        data = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return data
+
+    async def _fill(self) -> None:
+        assert self._receive is not None
+        data = await self._receive()
+        if not data:
+            self.complete = True
+            if self.length is not None and self.received < self.length:
+                raise DisconnectedError(
+                    f"the client closed the connection after {self.received} of {self.length} bytes of the body"
+                )
+            return
+        self.received += len(data)
+        if self.limit and self.received > self.limit:
+            raise BadRequestError(413, f"the body is larger than {self.limit} bytes (option limit-post)")
+        self._buffer += data
+        if self.received == self.length:
+            self.complete = True

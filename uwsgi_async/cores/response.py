@@ -1,0 +1,205 @@
+"""One response: status, headers and chunks from the handler, framed for the protocol, out to the connection.
+
+What lives here: `Response`. What does not: the bytes of a head (`wire.http`), the rules of WSGI (`handlers`).
+
+Framing is decided once, when the head is sent: by the app's Content-Length, by the length of a complete body, by
+chunks on HTTP/1.1, else by the end of the connection.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from uwsgi_async.errors import AppError
+from uwsgi_async.wire.http import LAST_CHUNK, encode_chunk, encode_head, simple_response
+
+if TYPE_CHECKING:
+    from uwsgi_async.cores.connection import Connection
+
+logger = logging.getLogger("uwsgi_async")
+
+
+class Response:
+    """The answer to one request.
+
+    ``http_1_1``: the client understands chunks. ``keep_alive``: the connection may live on; set to False to close
+    it after the answer. ``head_only``: the request was a HEAD. ``date``: add a Date header.
+    ``body_bytes`` and ``header_bytes`` are what was sent, framing not counted in the body.
+    """
+
+    __slots__ = ("_chunked", "_connection", "_no_body", "_remaining", "body_bytes", "complete", "date", "head_only",
+                 "head_sent", "header_bytes", "headers", "http_1_1", "keep_alive", "status", "via")  # fmt: skip
+
+    def __init__(
+        self, connection: Connection, *, http_1_1: bool, keep_alive: bool, head_only: bool, date: bool
+    ) -> None:
+        self._connection = connection
+        self.http_1_1 = http_1_1
+        self.keep_alive = keep_alive
+        self.head_only = head_only
+        self.date = date
+        self.status = ""
+        self.headers: list[tuple[str, str]] = []
+        self.head_sent = self.complete = False
+        self.body_bytes = self.header_bytes = 0
+        self.via = ""
+        self._chunked = self._no_body = False
+        self._remaining: int | None = None
+
+    def __repr__(self) -> str:
+        state = "complete" if self.complete else "head sent" if self.head_sent else "not begun"
+        return f"<Response {self.status or '-'} {state}, {self.body_bytes} bytes>"
+
+    @property
+    def code(self) -> int:
+        """The status code; 0 before there is one."""
+        return int(self.status[:3]) if self.status else 0
+
+    def start(self, status: str, headers: list[tuple[str, str]]) -> None:
+        """Set status and headers; they are sent with the first bytes of the body, or at the end."""
+        self.status, self.headers = status, headers
+
+    async def send_all(self, body: bytes) -> None:
+        """Send head and complete body at once, and end the response. The path of nearly every request."""
+        if self.complete:  # disconnected by the app: what it still sends is lost
+            return
+        data = self._head(len(body))
+        if self._no_body:
+            body = b""
+        elif self._remaining is not None:
+            body = self._limit(body)
+        if body:
+            self.body_bytes = len(body)
+            data += encode_chunk(body) + LAST_CHUNK if self._chunked else body
+        elif self._chunked:
+            data += LAST_CHUNK
+        self._end()
+        connection = self._connection
+        sent = connection.send_nowait(data)
+        if sent < len(data):
+            await connection.send(data[sent:])
+
+    async def send(self, chunk: bytes) -> None:
+        """Send one chunk of the body, the head before it when it is the first. An empty chunk sends nothing."""
+        if not chunk or self.complete:
+            return
+        data = b"" if self.head_sent else self._head(None)
+        if self._no_body:
+            chunk = b""
+        elif self._remaining is not None:
+            chunk = self._limit(chunk)
+        if chunk:
+            self.body_bytes += len(chunk)
+            data += encode_chunk(chunk) if self._chunked else chunk
+        if data:
+            await self._connection.send(data)
+
+    async def send_file(self, fd: int, offset: int, count: int) -> int:
+        """Send ``count`` bytes of an open file as a part of the body; return how many were there.
+
+        Goes through sendfile(2) where the framing lets it, so that no byte passes through Python.
+        """
+        if self.complete:
+            return 0
+        if not self.head_sent:
+            await self._connection.send(self._head(count))
+        if self._no_body:
+            return 0
+        if self._remaining is not None:
+            count = min(count, self._remaining)
+        if self._chunked and count:
+            await self._connection.send(b"%x\r\n" % count)
+        sent = await self._connection.send_file(fd, offset, count)
+        self.via = "sendfile"
+        self.body_bytes += sent
+        if self._remaining is not None:
+            self._remaining -= sent
+        if self._chunked and count:
+            if sent < count:
+                self.keep_alive = False  # the chunk that was announced cannot be completed
+            else:
+                await self._connection.send(b"\r\n")
+        return sent
+
+    async def finish(self) -> None:
+        """End the response. Without any chunk before, an empty body is sent."""
+        if self.complete:
+            return
+        if not self.head_sent:
+            await self.send_all(b"")
+            return
+        self._end()
+        if self._chunked and not self._no_body:
+            await self._connection.send(LAST_CHUNK)
+
+    def refuse(self, code: int) -> None:
+        """Answer with a short error page if nothing was sent yet, and close in any case. Does not wait."""
+        connection = self._connection
+        self.keep_alive = False
+        if not self.head_sent and not connection.closed:
+            data = simple_response(code)
+            head, _, body = data.partition(b"\r\n\r\n")
+            self.status = str(code)
+            self.head_sent = True
+            self.header_bytes = len(head) + 4
+            self.body_bytes = len(body)
+            try:
+                connection.send_nowait(head + b"\r\n\r\n" if self.head_only else data)
+            except ConnectionError:
+                pass
+        self.complete = True
+
+    def _head(self, length: int | None) -> bytes:
+        """Return the bytes of the head and decide how the body is framed. ``length``: None if not known yet."""
+        if not self.status:
+            raise AppError("the app returned without calling start_response")
+        announced = None
+        for name, value in self.headers:
+            if len(name) == 14 and name.lower() == "content-length":
+                announced = _content_length(value)
+        self._no_body = self.head_only or self.status[:3] in ("204", "304")
+        bodyless = self.status[:3] in ("204", "304")
+        self._remaining = announced if announced is not None else length
+        add_length = None if announced is not None or bodyless else length
+        if self.head_only and length == 0:
+            add_length = None  # the app knows that a HEAD needs no body: 0 would be a guess
+        if announced is None and length is None and not bodyless:
+            self._chunked = self.http_1_1
+            self.keep_alive = self.keep_alive and self._chunked
+        data = encode_head(
+            self.status,
+            self.headers,
+            http_1_1=self.http_1_1,
+            keep_alive=self.keep_alive,
+            chunked=self._chunked,
+            content_length=add_length,
+            date=self.date,
+        )
+        for name, value in self.headers:
+            if len(name) == 10 and name.lower() == "connection" and value.lower() == "close":
+                self.keep_alive = False
+        self.head_sent = True
+        self.header_bytes = len(data)
+        return data
+
+    def _limit(self, chunk: bytes) -> bytes:
+        """Keep to the announced Content-Length: bytes beyond it would be read as the next response."""
+        assert self._remaining is not None
+        if len(chunk) > self._remaining:
+            logger.error("the app sent more than its Content-Length; %d bytes cut", len(chunk) - self._remaining)
+            chunk = chunk[: self._remaining]
+        self._remaining -= len(chunk)
+        return chunk
+
+    def _end(self) -> None:
+        self.complete = True
+        if self._remaining and not self._no_body:
+            logger.error("the app sent %d bytes less than its Content-Length; connection closed", self._remaining)
+            self.keep_alive = False
+
+
+def _content_length(value: str) -> int:
+    if not (value.isascii() and value.isdigit()):
+        raise AppError(f"Content-Length must be a number of bytes, the app gave {value!r}")
+    return int(value)

@@ -1,0 +1,104 @@
+"""One request from its vars to its end, the same for every protocol: call the handler, and whatever happens leave
+the client with an answer or a closed connection, the core idle, and a line in the log.
+
+What lives here: `serve_request` and `Service`, what all requests of a worker share. What does not: reading
+requests (`http`, `uwsgi`), calling apps (`handlers`).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sysconfig
+import traceback
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from uwsgi_async.cores.core import current_request
+from uwsgi_async.errors import BadRequestError, DisconnectedError, PeerTimeoutError
+
+if TYPE_CHECKING:
+    from uwsgi_async.cores.request import Request
+
+logger = logging.getLogger("uwsgi_async")
+
+Handler = Callable[["Request"], Awaitable[None]]
+
+_OURS = os.path.dirname(os.path.dirname(__file__)) + os.sep
+_STDLIB = sysconfig.get_paths()["stdlib"] + os.sep
+_LIBRARIES = tuple(f"{os.sep}{name}{os.sep}" for name in ("anyio", "trio", "greenback", "outcome", "sniffio"))
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What the requests of a worker share. ``log``: called with each request that has ended, or None."""
+
+    handler: Handler
+    limit_post: int
+    log: Callable[[Request], None] | None
+
+
+async def serve_request(service: Service, request: Request) -> None:
+    """Let the handler answer ``request``; when this returns or raises, the response is complete or refused.
+
+    Raises nothing but the event loop's cancellation.
+    """
+    core, response = request.core, request.response
+    core.request = request
+    current_request.set(request)
+    try:
+        await service.handler(request)
+        if not response.complete:
+            await response.finish()
+    except DisconnectedError as error:
+        logger.info("%s: %s", _name(request), error)
+        response.refuse(400)
+        request.connection.close()
+    except PeerTimeoutError as error:
+        logger.warning("%s: %s", _name(request), error)
+        response.refuse(408)
+    except BadRequestError as error:
+        logger.warning("%s: refused with %d: %s", _name(request), error.status, error)
+        response.refuse(error.status)
+    except Exception:  # noqa: BLE001 - the app's own error, of whatever kind
+        core.exceptions += 1
+        logger.exception("%s: the app raised an error", _name(request))
+        response.refuse(500)
+    except BaseException as error:
+        # The event loop's cancellation: a harakiri, or the server's end.
+        if core.killed:
+            logger.error(
+                "HARAKIRI on core %d: %s had run %.3f s; it was waiting at %s",
+                core.id, _name(request), request.elapsed, _app_line(error.__traceback__),
+            )  # fmt: skip
+        response.refuse(504 if core.killed else 503)
+        request.connection.linger()
+        raise
+    finally:
+        if core.watches:
+            core.watches.clear()
+        core.request = None
+        core.requests += 1
+        current_request.set(None)
+        request.connection.pool.requests += 1
+        if service.log is not None:
+            service.log(request)
+
+
+def _name(request: Request) -> str:
+    return f"{request.vars.get('REQUEST_METHOD', '-')} {request.vars.get('REQUEST_URI', '-')!r}"
+
+
+def _app_line(trace: TracebackType | None) -> str:
+    """Return ``file:line in function`` of the innermost frame that is the app's."""
+    frames = traceback.extract_tb(trace)
+    for frame in reversed(frames):
+        path = frame.filename
+        if path.startswith((_OURS, "<")) or any(name in path for name in _LIBRARIES):
+            continue
+        if path.startswith(_STDLIB) and "site-packages" not in path:
+            continue
+        return f"{path}:{frame.lineno} in {frame.name}()"
+    return "an unknown line"

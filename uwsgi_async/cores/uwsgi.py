@@ -1,0 +1,135 @@
+"""The uwsgi protocol on a connection: one packet of vars, the body behind it, one answer, the end.
+
+What lives here: `UwsgiProtocol`. What does not: the packet's layout (`wire.uwsgi`), sockets (`connection`).
+Served are modifier 0 (a request) and 100 (a ping); all others would let anybody who reaches the socket act on the
+instance, and must be allowed one by one.
+"""
+
+from __future__ import annotations
+
+import logging
+from math import inf
+from typing import TYPE_CHECKING
+
+from uwsgi_async.cores.request import Request, RequestBody
+from uwsgi_async.cores.response import Response
+from uwsgi_async.cores.serving import Service, serve_request
+from uwsgi_async.errors import BadRequestError, DisconnectedError
+from uwsgi_async.options.settings import PacketOptions
+from uwsgi_async.wire.uwsgi import Packet, PacketReader, decode_vars, encode_packet
+
+if TYPE_CHECKING:
+    from uwsgi_async.cores.connection import Connection
+    from uwsgi_async.cores.core import Core
+
+logger = logging.getLogger("uwsgi_async")
+
+_REQUEST = 0
+_PING = 100
+_PONG_OK = 1
+
+
+class UwsgiProtocol:
+    """Serves the uwsgi protocol as nginx speaks it. Source: uWSGI's page "The uwsgi Protocol"."""
+
+    def __init__(self, options: PacketOptions, service: Service) -> None:
+        self._options = options
+        self._service = service
+
+    async def serve(self, connection: Connection, core: Core) -> None:
+        reader: PacketReader = connection.reader or PacketReader(self._options)
+        connection.deadline = inf
+        try:
+            packet = self._read_packet(connection, reader)
+            if packet is None:
+                return
+            request = self._request(connection, core, reader, packet)
+        except BadRequestError as error:
+            # As real uWSGI: the peer is a web server with a wrong setting, and no HTTP answer would reach a person.
+            logger.warning("%s: %s; connection closed", connection.peer or "-", error)
+            connection.linger()
+            return
+        if request is None:
+            connection.close()
+            return
+        await serve_request(self._service, request)
+        if request.body.complete:
+            connection.close()
+        else:
+            connection.linger()
+
+    def expire(self, connection: Connection) -> None:
+        if connection.reader is not None:
+            logger.warning("%s: the uwsgi packet did not arrive in time; connection closed", connection.peer or "-")
+        connection.close()
+
+    def _read_packet(self, connection: Connection, reader: PacketReader) -> Packet | None:
+        """Return the packet; None when the connection was parked or closed instead."""
+        while (packet := reader.next_packet()) is None:
+            data = connection.receive_nowait()
+            if data is None:
+                if connection.reader is None:
+                    connection.head_since = connection.ready_since
+                deadline = connection.head_since + connection.pool.options.header_timeout
+                connection.park(None if reader.idle else reader, deadline)
+                return None
+            if not data:
+                connection.close()
+                return None
+            reader.receive_data(data)
+        return packet
+
+    def _request(self, connection: Connection, core: Core, reader: PacketReader, packet: Packet) -> Request | None:
+        """Return the request of a packet; None when it was none and the connection can be closed."""
+        if packet.modifier1 == _PING:
+            connection.send_nowait(encode_packet(_PING, _PONG_OK, b""))
+            return None
+        if packet.modifier1 != _REQUEST:
+            logger.warning("-- unavailable modifier requested: %d --", packet.modifier1)
+            return None
+        if not packet.payload:
+            logger.warning("Empty python request. skip.")
+            return None
+        vars = decode_vars(packet.payload)
+        length = _content_length(vars)
+        limit = self._service.limit_post
+        if 0 < limit < length:
+            connection.send_nowait(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n")
+            raise BadRequestError(413, f"the body is larger than {limit} bytes (option limit-post)")
+        response = Response(
+            connection,
+            http_1_1=False,
+            keep_alive=False,
+            head_only=vars.get("REQUEST_METHOD") == "HEAD",
+            date=False,
+        )
+        receive = _BodySource(connection, reader.take_rest(), length).receive if length else None
+        return Request(vars, RequestBody(receive, length, limit), response, connection, core)
+
+
+def _content_length(vars: dict[str, str]) -> int:
+    value = vars.get("CONTENT_LENGTH", "")
+    if value and not (value.isascii() and value.isdigit() and len(value) <= 18):
+        raise BadRequestError(400, f"CONTENT_LENGTH must be a number of bytes, not {value[:40]!r}")
+    return int(value or 0)
+
+
+class _BodySource:
+    """Hands in the bytes behind the packet, never more than were announced."""
+
+    __slots__ = ("_connection", "_left", "_rest")
+
+    def __init__(self, connection: Connection, rest: bytes, length: int) -> None:
+        self._connection = connection
+        self._rest = rest
+        self._left = length
+
+    async def receive(self) -> bytes:
+        data, self._rest = self._rest, b""
+        if not data:
+            data = await self._connection.receive()
+            if not data:
+                raise DisconnectedError("the client closed the connection in the middle of the body")
+        data = data[: self._left]
+        self._left -= len(data)
+        return data

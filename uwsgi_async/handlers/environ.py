@@ -1,0 +1,144 @@
+"""The environ of PEP 3333, from a request's vars.
+
+What lives here: `Environ`, which adds the keys that uWSGI adds, and the objects behind ``wsgi.input`` and
+``wsgi.file_wrapper``. What does not: calling the app (`wsgi`).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+from uwsgi_async.cores.portal import wait_for
+from uwsgi_async.cores.request import Request, RequestBody
+
+
+class FileWrapper:
+    """``wsgi.file_wrapper``: a file to send, through sendfile(2) where it has a file descriptor.
+
+    ``filelike`` must have ``read``; ``block_size`` is the size in bytes of a chunk when sendfile cannot be used.
+    """
+
+    def __init__(self, filelike: Any, block_size: int = 32768) -> None:
+        if not hasattr(filelike, "read"):
+            raise AttributeError("object has no attribute 'read'")
+        self.filelike = filelike
+        self.block_size = block_size
+        if hasattr(filelike, "close"):
+            self.close = filelike.close
+
+    def __iter__(self) -> Iterator[bytes]:
+        while chunk := self.filelike.read(self.block_size):
+            yield chunk
+
+
+class AsyncInput:
+    """``wsgi.input`` of an async handler: `await` each read, or iterate with ``async for``."""
+
+    __slots__ = ("_body", "_fd")
+
+    def __init__(self, request: Request) -> None:
+        self._body = request.body
+        self._fd = request.connection.fd
+
+    async def read(self, size: int | None = -1) -> bytes:
+        """Return ``size`` bytes, fewer only at the end; all that is left with -1 or None."""
+        return await self._body.read(-1 if size is None else size)
+
+    async def readline(self, size: int | None = -1) -> bytes:
+        return await self._body.readline(-1 if size is None else size)
+
+    async def readlines(self, hint: int | None = -1) -> list[bytes]:
+        return await self._body.readlines(-1 if hint is None else hint)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._body.__aiter__()
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def close(self) -> None:
+        """Do nothing: the server owns the connection."""
+
+
+class SyncInput:
+    """``wsgi.input`` of a sync handler: reads give way to other cores while they wait. PEP 3333."""
+
+    __slots__ = ("_body", "_fd", "_position")
+
+    def __init__(self, request: Request) -> None:
+        self._body: RequestBody = request.body
+        self._fd = request.connection.fd
+        self._position = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        size = -1 if size is None else size
+        data = self._body.buffered(size)
+        if data is None:
+            data = wait_for(self._body.read, size, name="wsgi.input.read")
+        self._position += len(data)
+        return data
+
+    def readline(self, size: int | None = -1) -> bytes:
+        data = wait_for(self._body.readline, -1 if size is None else size, name="wsgi.input.readline")
+        self._position += len(data)
+        return data
+
+    def readlines(self, hint: int | None = -1) -> list[bytes]:
+        lines = wait_for(self._body.readlines, -1 if hint is None else hint, name="wsgi.input.readlines")
+        self._position += sum(map(len, lines))
+        return lines
+
+    def __iter__(self) -> Iterator[bytes]:
+        while line := self.readline():
+            yield line
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, *_args: int) -> int:
+        raise OSError("wsgi.input cannot seek: the body is read while it arrives")
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def close(self) -> None:
+        """Do nothing: the server owns the connection."""
+
+
+class Environ:
+    """Makes environs: the keys that are the same for all requests are put together once.
+
+    ``extra``: further keys, such as ``uwsgi.version`` and the ``x-wsgiorg.fdevent`` functions of the floor above.
+    """
+
+    def __init__(
+        self, input_type: Callable[[Request], object], *, multithread: bool, cores: int, extra: dict[str, object]
+    ) -> None:
+        self._input_type = input_type
+        self._number_cores = cores > 1
+        self._base: dict[str, object] = {
+            "wsgi.version": (1, 0),
+            "wsgi.errors": sys.stderr,
+            "wsgi.multithread": multithread,
+            "wsgi.multiprocess": False,
+            "wsgi.run_once": False,
+            "wsgi.url_scheme": "http",
+            "wsgi.file_wrapper": FileWrapper,
+            **extra,
+        }
+
+    def make(self, request: Request) -> dict[str, Any]:
+        """Return a fresh environ: the app may keep it and change it."""
+        environ: dict[str, Any] = {**request.vars, **self._base}
+        environ["wsgi.input"] = self._input_type(request)
+        if self._number_cores:
+            environ["uwsgi.core"] = request.core.id
+        scheme = request.vars.get("UWSGI_SCHEME")
+        https = request.vars.get("HTTPS", "")
+        if scheme:
+            environ["wsgi.url_scheme"] = scheme
+        elif https and (https.startswith("1") or https.lower().startswith("on")):
+            environ["wsgi.url_scheme"] = "https"
+        return environ

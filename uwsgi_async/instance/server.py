@@ -1,0 +1,285 @@
+"""One process that serves: `run`, and what it puts together and takes apart.
+
+What lives here: `run`, `serve` and `Server`. What does not: requests (`cores`), apps (`handlers`), processes.
+
+The order of the end: accept no more, close what is idle, let requests finish within the grace time, cancel the
+rest, then close sockets, poller and threads.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import fields
+from functools import partial
+from typing import Any
+
+import anyio
+
+from uwsgi_async.api import asynchronous
+from uwsgi_async.api.information import InstanceInformation
+from uwsgi_async.compat.uwsgi_module import UwsgiModule, installed, make_module
+from uwsgi_async.cores.connection import ConnectionProtocol
+from uwsgi_async.cores.http import HttpProtocol
+from uwsgi_async.cores.listener import Acceptor
+from uwsgi_async.cores.pool import Pool, PoolStatistics
+from uwsgi_async.cores.portal import close_to_threads, open_to_threads
+from uwsgi_async.cores.request import Request
+from uwsgi_async.cores.serving import Handler, Service
+from uwsgi_async.cores.uwsgi import UwsgiProtocol
+from uwsgi_async.errors import OptionError
+from uwsgi_async.fdwait.poller import open_poller
+from uwsgi_async.handlers.detect import app_kind
+from uwsgi_async.handlers.environ import AsyncInput, Environ, SyncInput
+from uwsgi_async.handlers.wsgi import AsyncHandler, SyncHandler, ThreadHandler
+from uwsgi_async.instance.listeners import Listener, open_listener
+from uwsgi_async.instance.requestlog import RequestRecord, format_line
+from uwsgi_async.instance.watchdog import Watchdog
+from uwsgi_async.options.build import build, by_field
+from uwsgi_async.options.settings import Options
+from uwsgi_async.wire.address import parse_address
+
+logger = logging.getLogger("uwsgi_async")
+request_logger = logging.getLogger("uwsgi_async.request")
+
+App = Callable[..., Any]
+
+
+class Server:
+    """A running server, as `run` gives it.
+
+    ``url``: of the first HTTP socket, such as "http://127.0.0.1:43211"; "" when there is none. ``addresses``: all
+    sockets as they are bound, such as "uwsgi:///run/app.sock".
+    """
+
+    def __init__(self, listeners: Sequence[Listener], pool: Pool) -> None:
+        self._pool = pool
+        self.addresses = tuple(listener.url or f"{listener.protocol}://{listener.name}" for listener in listeners)
+        self.url = next((listener.url for listener in listeners if listener.url), "")
+
+    def __repr__(self) -> str:
+        return f"<Server on {', '.join(self.addresses)}: {self._pool!r}>"
+
+    def statistics(self) -> PoolStatistics:
+        """Return what the cores and connections do now, and have done."""
+        return self._pool.statistics()
+
+
+@asynccontextmanager
+async def run(
+    app: App, *, http: str | Sequence[str] = (), socket: str | Sequence[str] = (), **options: Any
+) -> AsyncIterator[Server]:
+    """Serve ``app`` while the ``async with`` block runs.
+
+    ``http`` and ``socket``: one address or several to serve HTTP and the uwsgi protocol at; port 0 takes a free
+    one. Further keywords are options by their names in docs/options.md, such as ``cores=100`` or ``harakiri=5.0``
+    (seconds). Leaving the block stops accepting, lets requests finish for ``grace`` seconds and cancels the rest.
+    Raises `OptionError`, `AddressError`, `BindError`.
+    """
+    if http:
+        options["http_socket"] = http
+    if socket:
+        options["socket"] = socket
+    async with serve(lambda _module: app, build(**options)) as server:
+        yield server
+
+
+@asynccontextmanager
+async def serve(load: Callable[[UwsgiModule], App], options: Options) -> AsyncIterator[Server]:
+    """Open the sockets, load the app, serve it while the block runs. For `run` and the command line.
+
+    ``load`` is called once, with the ``uwsgi`` module that ``import uwsgi`` gives from then on.
+    """
+    with ExitStack() as stack:
+        listeners = _open_listeners(options, stack)
+        module = stack.enter_context(installed(make_module(_information(options, listeners))))
+        app = load(module)
+        poller = open_poller()
+        stack.callback(poller.release)
+        stack.callback(close_to_threads, open_to_threads())
+        error: Exception | None = None
+        async with anyio.create_task_group() as tasks:
+            pool = Pool(options.cores, poller, tasks)
+            stack.callback(_close_connections, pool)
+            acceptors = _accept(options, listeners, pool, _handler(app, options))
+            if options.cores.blocking_limit > 0:
+                watchdog = Watchdog(poller, options.cores.blocking_limit)
+                stack.callback(watchdog.stop)
+            try:
+                yield Server(listeners, pool)
+            except Exception as raised:  # noqa: BLE001 - raised again below, outside the group that would wrap it
+                error = raised
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await _drain(pool, acceptors)
+                tasks.cancel_scope.cancel()
+    if error is not None:
+        raise error
+
+
+def _open_listeners(options: Options, stack: ExitStack) -> list[Listener]:
+    listeners = []
+    for protocol, addresses in (("http", options.sockets.http_socket), ("uwsgi", options.sockets.socket)):
+        for text in addresses:
+            listener = open_listener(
+                parse_address(text),
+                protocol="http" if protocol == "http" else "uwsgi",
+                backlog=options.sockets.listen,
+                chmod=options.sockets.chmod_socket,
+            )
+            stack.callback(listener.close)
+            listeners.append(listener)
+    if not listeners:
+        raise OptionError("there is no socket to serve: give one with http-socket or socket, such as 127.0.0.1:8000")
+    return listeners
+
+
+def _information(options: Options, listeners: Sequence[Listener]) -> InstanceInformation:
+    hostname = socket.gethostname()
+    return InstanceInformation(
+        cores=options.cores.cores,
+        buffer_size=options.packet.buffer_size,
+        sockets=[listener.sock.fileno() for listener in listeners],
+        loop=b"trio" if options.loop.trio else b"uvloop" if options.loop.uvloop else b"asyncio",
+        hostname=hostname.encode(),
+        has_threads=1,
+        opt=_given(options),
+        magic_table=_magic_table(hostname),
+    )
+
+
+def _given(options: Options) -> dict[str, bytes | bool]:
+    """The options that differ from their defaults, in the form of ``uwsgi.opt``: the last value, as bytes."""
+    given: dict[str, bytes | bool] = {}
+    for declared in by_field().values():
+        for part in fields(options):
+            value = getattr(getattr(options, part.name), declared.field, declared.default)
+            if value != declared.default:
+                last = value[-1] if isinstance(value, tuple) else value
+                given[declared.flags[0]] = True if last is True else str(last).encode()
+    return given
+
+
+def _magic_table(hostname: str) -> dict[bytes, bytes]:
+    """The placeholders that mean something without a config file. Source: uWSGI, "Magic variables"."""
+    table = {
+        "V": "2.0.31",
+        "h": hostname,
+        "v": os.getcwd(),
+        "b": sys.executable,
+        "u": str(os.getuid()),
+        "g": str(os.getgid()),
+        "k": str(os.cpu_count() or 1),
+        "t": str(int(time.time())),
+        "T": str(time.time_ns() // 1000),
+        "%": "%",
+        "(": "(",
+        "[": "[",
+    }
+    return {key.encode(): value.encode() for key, value in table.items()}
+
+
+def _handler(app: App, options: Options) -> Handler:
+    """Choose how the app is called."""
+    kind = options.app.app_kind if options.app.app_kind != "auto" else app_kind(app)
+    cores = options.cores.cores
+    extra: dict[str, object] = {
+        "uwsgi.version": b"2.0.31",
+        "uwsgi.node": socket.gethostname().encode(),
+        "x-wsgiorg.fdevent.timeout": None,
+    }
+    if kind == "async":
+        extra["x-wsgiorg.fdevent.readable"] = asynchronous.wait_fd_read
+        extra["x-wsgiorg.fdevent.writable"] = asynchronous.wait_fd_write
+        return AsyncHandler(app, Environ(AsyncInput, multithread=False, cores=cores, extra=extra))
+    module = sys.modules["uwsgi"]
+    extra["x-wsgiorg.fdevent.readable"] = module.wait_fd_read
+    extra["x-wsgiorg.fdevent.writable"] = module.wait_fd_write
+    threads = options.app.threads
+    environ = Environ(SyncInput, multithread=threads > 0, cores=cores, extra=extra)
+    if threads > 0:
+        return ThreadHandler(app, environ, threads)
+    return SyncHandler(app, environ, _give_way)
+
+
+async def _give_way(request: Request, environ: dict[str, Any]) -> None:
+    """A generator app has yielded: let others run, wait for what it watches, tell it how that ended."""
+    await asynchronous.suspend()
+    watches = request.core.watches
+    environ["x-wsgiorg.fdevent.timeout"] = True if watches.timed_out else None
+    environ["uwsgi.ready_fd"] = watches.ready_fd if watches.ready_fd >= 0 else None
+    watches.timed_out = False
+
+
+def _accept(options: Options, listeners: Sequence[Listener], pool: Pool, handler: Handler) -> list[Acceptor]:
+    log = partial(_log_request, options, os.getpid())
+    service = Service(handler=handler, limit_post=options.cores.limit_post, log=log)
+    acceptors = []
+    for listener in listeners:
+        protocol: ConnectionProtocol
+        if listener.protocol == "http":
+            address = listener.sock.getsockname()
+            port = str(address[1]) if isinstance(address, tuple) else ""
+            protocol = HttpProtocol(options.http, service, socket.gethostname(), port)
+        else:
+            protocol = UwsgiProtocol(options.packet, service)
+        acceptors.append(Acceptor(listener.sock, protocol, pool))
+    pool.on_connection_closed = lambda: [acceptor.resume() for acceptor in acceptors]
+    return acceptors
+
+
+async def _drain(pool: Pool, acceptors: Sequence[Acceptor]) -> None:
+    for acceptor in acceptors:
+        acceptor.close()
+    pool.begin_closing()
+    for connection in list(pool.connections):
+        if connection.parked:
+            connection.close()
+    with anyio.move_on_after(pool.options.grace) as grace:
+        await pool.drained()
+    if grace.cancelled_caught:
+        logger.warning("%d requests did not end within %g s and are cancelled", pool.busy, pool.options.grace)
+
+
+def _close_connections(pool: Pool) -> None:
+    pool.close()
+    for connection in list(pool.connections):
+        connection.close()
+
+
+def _log_request(options: Options, pid: int, request: Request) -> None:
+    if not request_logger.isEnabledFor(logging.INFO) and not request.log_this:
+        return
+    vars, response, pool = request.vars, request.response, request.connection.pool
+    record = RequestRecord(
+        pid=pid,
+        app_id=0,
+        app_requests=pool.requests,
+        total_requests=pool.requests,
+        remote_addr=vars.get("REMOTE_ADDR", ""),
+        remote_user=vars.get("REMOTE_USER", ""),
+        var_count=2 * len(vars),
+        var_bytes=sum(4 + len(key) + len(value) for key, value in vars.items()),
+        ended=request.ended,
+        method=vars.get("REQUEST_METHOD", ""),
+        uri=vars.get("REQUEST_URI", ""),
+        body_bytes=response.body_bytes,
+        elapsed=request.elapsed,
+        protocol=vars.get("SERVER_PROTOCOL", ""),
+        status=response.code,
+        header_count=len(response.headers),
+        header_bytes=response.header_bytes,
+        switches=request.switches + 1,
+        core=request.core.id,
+        via=response.via,
+    )
+    line = format_line(record, micros=options.log.log_micros)
+    if request.log_this and not request_logger.isEnabledFor(logging.INFO):
+        logger.info("%s", line)
+    else:
+        request_logger.info("%s", line)
