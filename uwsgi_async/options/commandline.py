@@ -106,8 +106,9 @@ def _value(declared: Declaration, flag: str, text: str | None, words: _Words) ->
 
 
 def _hint(flag: str) -> str:
-    match = nearest(flag, _by_flag()) if flag.startswith("--") else None
-    return f"did you mean {match}?" if match else "--help lists all of them"
+    words = (known.removeprefix("--") for known in _by_flag() if known.startswith("--"))
+    match = nearest(flag.removeprefix("--"), words) if flag.startswith("--") else None
+    return f"did you mean --{match}?" if match else "--help lists all of them"
 
 
 def _app_file(word: str) -> str:
