@@ -133,9 +133,9 @@ def markdown(results: Results) -> str:
         "",
         "Each server has one process that serves, pinned to one core; wrk (one thread) has another core. Rounds are "
         "interleaved: in each one every server is started, its answer checked, warmed up, measured and stopped. "
-        f"A value is the median of {results.rounds} round{'s' * (results.rounds > 1)} (of {results.seconds} s where wrk "
-        "measures). A ratio is taken in each round; its median is given, and its smallest and largest value. wrk counts "
-        "the end of a connection that uWSGI closes after its response as a read error.",
+        f"A value is the median of its rounds (here: {results.rounds}, of {results.seconds} s where wrk measures). "
+        "A ratio is taken in each round; its median is given, and its smallest and largest value. "
+        "wrk counts the end of a connection that uWSGI closes after its response as a read error.",
         "",
     ]
     lines += [f"- {sentence}" for sentence in results.left_out]

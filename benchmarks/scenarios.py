@@ -91,8 +91,8 @@ class Goal:
 TEN_MS = {"BENCHMARK_SLEEP": "0.01"}
 OWN_WAY = (
     "Each server waits in its own way: ours `uwsgi.async_sleep` in a core; uWSGI a timerfd with `uwsgi.wait_fd_read` "
-    "and `uwsgi.suspend` in a core, since its `async_sleep` knows whole seconds only; granian `time.sleep` in one of 512 "
-    "threads; gunicorn gevent's `time.sleep`; uvicorn and hypercorn `asyncio.sleep` or `trio.sleep`."
+    "and a `yield` in a core, since its `async_sleep` knows whole seconds only; granian `time.sleep` in one of "
+    f"{CORES} threads; gunicorn gevent's `time.sleep`; uvicorn and hypercorn `asyncio.sleep` or `trio.sleep`."
 )
 
 SCENARIOS = {
