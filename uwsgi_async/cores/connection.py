@@ -45,12 +45,30 @@ class Connection:
     """A client's connection.
 
     ``peer``: the client's IP address as text; "" for a UNIX socket. ``deadline``: when, on the pool's clock, `expire`
-    is due. ``head_since``: when the first bytes of an incomplete head came. ``reader``: the protocol's reader while it holds bytes, else None: idle connections hold none.
+    is due. ``head_since``: when the first bytes of an incomplete head came. ``reader``: the protocol's reader while
+    it holds bytes, else None: idle connections hold none.
     """
 
-    __slots__ = ("_peer_closed", "_read_waiter", "_timed_out", "_write_waiter", "_write_watched", "closed",
-                 "deadline", "fd", "head_since", "lingering", "parked", "peer", "pool", "protocol", "readable", "reader",
-                 "ready_since", "sock")  # fmt: skip
+    __slots__ = (
+        "_peer_closed",
+        "_read_waiter",
+        "_timed_out",
+        "_write_waiter",
+        "_write_watched",
+        "closed",
+        "deadline",
+        "fd",
+        "head_since",
+        "lingering",
+        "parked",
+        "peer",
+        "pool",
+        "protocol",
+        "readable",
+        "reader",
+        "ready_since",
+        "sock",
+    )
 
     def __init__(self, sock: socket.socket, peer: str, protocol: ConnectionProtocol, pool: Pool) -> None:
         self.sock = sock
@@ -70,9 +88,7 @@ class Connection:
         pool.poller.register(self.fd, self, _EVENTS)
 
     def __repr__(self) -> str:
-        state = (
-            "closed" if self.closed else "lingering" if self.lingering else "parked" if self.parked else "served"
-        )
+        state = "closed" if self.closed else "lingering" if self.lingering else "parked" if self.parked else "served"
         return f"<Connection fd={self.fd} peer={self.peer or '-'} {state}>"
 
     def serve(self, core: Core) -> Coroutine[Any, Any, None]:

@@ -52,8 +52,21 @@ class Core:
     ``id`` is 0 to N-1, ``requests`` the number of requests it has finished (uWSGI's ``request_id()``).
     """
 
-    __slots__ = ("_scope", "exceptions", "harakiri", "id", "killed", "parker", "poller", "request", "requests",
-                 "row", "task", "waking", "watches")  # fmt: skip
+    __slots__ = (
+        "_scope",
+        "exceptions",
+        "harakiri",
+        "id",
+        "killed",
+        "parker",
+        "poller",
+        "request",
+        "requests",
+        "row",
+        "task",
+        "waking",
+        "watches",
+    )
 
     def __init__(self, number: int, poller: Poller) -> None:
         self.id = number

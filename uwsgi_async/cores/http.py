@@ -145,9 +145,7 @@ class _BodySource:
 
     __slots__ = ("_connection", "_expect_continue", "_reader", "_response")
 
-    def __init__(
-        self, connection: Connection, reader: HttpReader, response: Response, expect_continue: bool
-    ) -> None:
+    def __init__(self, connection: Connection, reader: HttpReader, response: Response, expect_continue: bool) -> None:
         self._connection = connection
         self._reader = reader
         self._response = response

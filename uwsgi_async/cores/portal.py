@@ -7,8 +7,8 @@ awaitable, because waiting there would stop everything.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 import anyio.from_thread
 import greenback
@@ -33,7 +33,7 @@ def close_to_threads(token: EventLoopToken) -> None:
     _tokens.remove(token)
 
 
-def wait_for(function: Callable[..., Awaitable[T]], *args: object, name: str = "") -> T:
+def wait_for(function: Callable[..., Coroutine[Any, Any, T]], *args: object, name: str = "") -> T:
     """Call the async ``function`` from sync code and return what it returns.
 
     ``name``: what the caller called, for the error. Raises `WouldBlockLoopError` on the event loop outside a

@@ -26,8 +26,19 @@ class Request:
     request gave way. ``logvars``: what the app noted for the log. ``log_this``: log it though logging is off.
     """
 
-    __slots__ = ("added_vars", "body", "connection", "core", "log_this", "logvars", "received_signal",
-                 "response", "started", "switches", "vars")  # fmt: skip
+    __slots__ = (
+        "added_vars",
+        "body",
+        "connection",
+        "core",
+        "log_this",
+        "logvars",
+        "received_signal",
+        "response",
+        "started",
+        "switches",
+        "vars",
+    )
 
     def __init__(
         self, vars: dict[str, str], body: RequestBody, response: Response, connection: Connection, core: Core
@@ -52,9 +63,9 @@ class Request:
         return self.core.poller.time() - self.started
 
     @property
-    def ended(self) -> float:
-        """Unix time now: the request log's time stamp."""
-        return time.time()
+    def began(self) -> float:
+        """Unix time at which the request began: the request log's time stamp."""
+        return time.time() - self.elapsed
 
 
 class RequestBody:

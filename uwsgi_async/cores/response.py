@@ -28,8 +28,23 @@ class Response:
     ``body_bytes`` and ``header_bytes`` are what was sent, framing not counted in the body.
     """
 
-    __slots__ = ("_chunked", "_connection", "_no_body", "_remaining", "body_bytes", "complete", "date", "head_only",
-                 "head_sent", "header_bytes", "headers", "http_1_1", "keep_alive", "status", "via")  # fmt: skip
+    __slots__ = (
+        "_chunked",
+        "_connection",
+        "_no_body",
+        "_remaining",
+        "body_bytes",
+        "complete",
+        "date",
+        "head_only",
+        "head_sent",
+        "header_bytes",
+        "headers",
+        "http_1_1",
+        "keep_alive",
+        "status",
+        "via",
+    )
 
     def __init__(
         self, connection: Connection, *, http_1_1: bool, keep_alive: bool, head_only: bool, date: bool

@@ -62,7 +62,7 @@ async def serve_request(service: Service, request: Request) -> None:
     except BadRequestError as error:
         logger.warning("%s: refused with %d: %s", _name(request), error.status, error)
         response.refuse(error.status)
-    except Exception:  # noqa: BLE001 - the app's own error, of whatever kind
+    except Exception:
         core.exceptions += 1
         logger.exception("%s: the app raised an error", _name(request))
         response.refuse(500)

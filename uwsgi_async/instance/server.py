@@ -37,12 +37,12 @@ from uwsgi_async.fdwait.poller import open_poller
 from uwsgi_async.handlers.detect import app_kind
 from uwsgi_async.handlers.environ import AsyncInput, Environ, SyncInput
 from uwsgi_async.handlers.wsgi import AsyncHandler, SyncHandler, ThreadHandler
-from uwsgi_async.instance.listeners import Listener, open_listener
+from uwsgi_async.instance.listeners import Listener, open_listener, systemd_fds
 from uwsgi_async.instance.requestlog import RequestRecord, format_line
 from uwsgi_async.instance.watchdog import Watchdog
 from uwsgi_async.options.build import build, by_field
 from uwsgi_async.options.settings import Options
-from uwsgi_async.wire.address import parse_address
+from uwsgi_async.wire.address import FdAddress, parse_address
 
 logger = logging.getLogger("uwsgi_async")
 request_logger = logging.getLogger("uwsgi_async.request")
@@ -132,6 +132,11 @@ def _open_listeners(options: Options, stack: ExitStack) -> list[Listener]:
                 backlog=options.sockets.listen,
                 chmod=options.sockets.chmod_socket,
             )
+            stack.callback(listener.close)
+            listeners.append(listener)
+    for fd in systemd_fds():
+        if not any(listener.sock.fileno() == fd for listener in listeners):
+            listener = open_listener(FdAddress(fd), protocol="http", backlog=options.sockets.listen)
             stack.callback(listener.close)
             listeners.append(listener)
     if not listeners:
@@ -229,7 +234,12 @@ def _accept(options: Options, listeners: Sequence[Listener], pool: Pool, handler
         else:
             protocol = UwsgiProtocol(options.packet, service)
         acceptors.append(Acceptor(listener.sock, protocol, pool))
-    pool.on_connection_closed = lambda: [acceptor.resume() for acceptor in acceptors]
+
+    def resume() -> None:
+        for acceptor in acceptors:
+            acceptor.resume()
+
+    pool.on_connection_closed = resume
     return acceptors
 
 
@@ -265,7 +275,7 @@ def _log_request(options: Options, pid: int, request: Request) -> None:
         remote_user=vars.get("REMOTE_USER", ""),
         var_count=2 * len(vars),
         var_bytes=sum(4 + len(key) + len(value) for key, value in vars.items()),
-        ended=request.ended,
+        ended=request.began,
         method=vars.get("REQUEST_METHOD", ""),
         uri=vars.get("REQUEST_URI", ""),
         body_bytes=response.body_bytes,

@@ -12,7 +12,7 @@ _REQUEST_LINE = b"GET / HTTP/1.0\r\n"
 _CONTENT_LENGTH = re.compile(rb"^content-length:([^\r]*)\r\n", re.IGNORECASE | re.MULTILINE)
 
 
-def parse_fields(fields: bytes, environ: dict[str, str]) -> None:
+def parse_fields(fields: bytes, count: int, environ: dict[str, str]) -> None:
     """Parse with h11; see `contract.FieldsParser`."""
     head = _REQUEST_LINE + fields
     connection = h11.Connection(h11.SERVER, max_incomplete_event_size=len(head))
@@ -22,7 +22,7 @@ def parse_fields(fields: bytes, environ: dict[str, str]) -> None:
     except h11.RemoteProtocolError as error:
         raise FieldsRefusedError(str(error)) from error
     if not isinstance(event, h11.Request):
-        raise FieldsRefusedError(f"expected a request from h11, got {event!r}")
+        raise FieldsRefusedError(f"expected a request with {count} fields from h11, got {event!r}")
     for name, value in event.headers.raw_items():
         if name.lower() != b"content-length":
             add_field(environ, name, value)

@@ -1,63 +1,92 @@
 """Header fields parsed by httptools (llhttp): the fast one of the two parsers.
 
-Making an llhttp parser costs more than parsing a small head with it, so one that stands at a clean message boundary
-goes back on a shelf and is used again, by any connection. The shelf's pop and append are atomic, so threads may
-share it.
+Two things make it fast. Making an llhttp parser costs more than parsing a small head with it, so one that stands at
+a clean message boundary goes back on a shelf and is used again, by any connection (the shelf's pop and append are
+atomic, so threads may share it). And the callback per field is a dict's own ``__setitem__``, no Python function;
+heads for which that is not enough are parsed a second time, field by field.
 """
+
+from collections.abc import Callable
 
 import httptools
 
 from uwsgi_async.wire.http.contract import FieldsRefusedError
-from uwsgi_async.wire.http.names import environ_key, environ_keys, join_field
+from uwsgi_async.wire.http.names import add_field, environ_keys
 
 _REQUEST_LINE = b"GET / HTTP/1.1\r\n"
 _MAX_SHELVED = 4
 
 
 class _Collector:
-    """llhttp's callbacks: they fill the environ of the request at hand, without an object per field."""
+    """An llhttp parser and the fields of the head that it parses, by name as sent."""
 
-    __slots__ = ("environ", "failure", "feed", "finished")
+    __slots__ = ("feed", "fields", "on_header")
 
     def __init__(self) -> None:
-        self.environ: dict[str, str] = {}
-        self.finished = False
-        parser = httptools.HttpRequestParser(self)
-        # The length, the coding and the persistence of messages are judged by `rules`, in all cases.
-        parser.set_dangerous_leniencies(
-            lenient_chunked_length=True, lenient_transfer_encoding=True, lenient_keep_alive=True
-        )
-        self.feed = parser.feed_data
+        self.fields: dict[bytes, bytes] = {}
+        self.on_header = self.fields.__setitem__
+        self.feed = _new_parser(self)
+
+
+class _PairCollector:
+    """The same for heads with a repeated field, a dropped one, or one whose name is not cached."""
+
+    __slots__ = ("pairs",)
+
+    def __init__(self) -> None:
+        self.pairs: list[tuple[bytes, bytes]] = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        key = environ_keys.get(name)
-        if key is None:
-            key = environ_key(name)
-        if key:
-            environ = self.environ
-            text = value.decode("latin-1").rstrip(" \t")
-            if key in environ:
-                join_field(environ, key, text)
-            else:
-                environ[key] = text
-
-    def on_message_complete(self) -> None:
-        self.finished = True
+        self.pairs.append((name, value))
 
 
 _shelf: list[_Collector] = []
 
 
-def parse_fields(fields: bytes, environ: dict[str, str]) -> None:
+def parse_fields(fields: bytes, count: int, environ: dict[str, str]) -> None:
     """Parse with llhttp; see `contract.FieldsParser`."""
-    collector = _shelf.pop() if _shelf else _Collector()
-    collector.environ = environ
-    collector.finished = False
     try:
-        collector.feed(_REQUEST_LINE + fields)
+        collector = _shelf.pop()
+    except IndexError:
+        collector = _Collector()
+    _feed(collector.feed, fields)
+    found = collector.fields
+    wanted = len(environ) + count
+    try:
+        for name, value in found.items():
+            environ[environ_keys[name]] = value.decode("latin-1").rstrip(" \t")
+    except KeyError:
+        wanted = -1
+    if len(environ) != wanted:
+        _parse_field_by_field(fields, environ)
+    if "CONTENT_LENGTH" not in environ and "HTTP_TRANSFER_ENCODING" not in environ and "HTTP_UPGRADE" not in environ:
+        found.clear()
+        if len(_shelf) < _MAX_SHELVED:
+            _shelf.append(collector)
+
+
+def _parse_field_by_field(fields: bytes, environ: dict[str, str]) -> None:
+    collector = _PairCollector()
+    _feed(_new_parser(collector), fields)
+    added: dict[str, str] = {}
+    for name, value in collector.pairs:
+        add_field(added, name, value)
+    environ.update(added)
+
+
+def _new_parser(protocol: object) -> Callable[[bytes], None]:
+    """Return `feed_data` of a new parser that leaves length, coding and persistence of messages to `rules`."""
+    parser = httptools.HttpRequestParser(protocol)
+    parser.set_dangerous_leniencies(
+        lenient_chunked_length=True, lenient_transfer_encoding=True, lenient_keep_alive=True
+    )
+    return parser.feed_data
+
+
+def _feed(feed: Callable[[bytes], None], fields: bytes) -> None:
+    try:
+        feed(_REQUEST_LINE + fields)
     except httptools.HttpParserUpgrade:
         return
     except httptools.HttpParserError as error:
         raise FieldsRefusedError(str(error)) from error
-    if collector.finished and len(_shelf) < _MAX_SHELVED:
-        _shelf.append(collector)

@@ -15,9 +15,10 @@ class FieldsRefusedError(Exception):
 class FieldsParser(Protocol):
     """Parses the header fields of one request."""
 
-    def __call__(self, fields: bytes, environ: dict[str, str]) -> None:
+    def __call__(self, fields: bytes, count: int, environ: dict[str, str]) -> None:
         r"""Add each field of ``fields`` to ``environ`` with the rules of `names.add_field`.
 
-        ``fields`` is the field lines, each with its CRLF, and the empty line that ends the head (RFC 9112, 2.1).
+        ``fields`` is the field lines, each with its CRLF, and the empty line that ends the head (RFC 9112, 2.1);
+        ``count`` is how many they are.
         Raises `FieldsRefusedError` if the parser refuses them, and `BadRequestError` from `names.add_field`.
         """

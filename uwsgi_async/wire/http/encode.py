@@ -20,9 +20,9 @@ _KINDS = {"date": _DATE, "connection": _CONNECTION, "content-length": _LENGTH}
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _STATUS = re.compile(r"[1-9][0-9][0-9](?: [^\x00\r\n]*)?")
 
-_kinds_of_names: dict[str, int] = {}
+_names: dict[str, tuple[str, int]] = {}  # to the beginning of the field's line, and its kind
 _good_statuses: set[str] = set()
-_date = (0, b"", "")
+_date = (0, "")
 
 
 def encode_head(
@@ -46,35 +46,32 @@ def encode_head(
     not the app's: PEP 3333), and for a second Content-Length or one in a chunked response. Raises `UsageError` for
     ``chunked`` with ``content_length`` or without ``http_1_1``.
     """
-    if status not in _good_statuses:
-        _check_status(status)
-    text = f"HTTP/1.1 {status}\r\n" if http_1_1 else f"HTTP/1.0 {status}\r\n"
     seen = 0
     try:
+        if status not in _good_statuses:
+            _check_status(status)
+        text = "HTTP/1.1 " + status if http_1_1 else "HTTP/1.0 " + status
         for name, value in headers:
-            kind = _kinds_of_names.get(name)
-            if kind is None:
-                kind = _kind_of_name(name)
+            begin, kind = _names.get(name) or _learn_name(name)
             if kind:
                 if kind & seen & _LENGTH:
                     raise AppError("expected one Content-Length from the app, got a second one")
                 seen |= kind
-            text += name + ": " + value + "\r\n"
+            text += begin + value
     except (TypeError, ValueError) as error:
-        raise AppError(f"expected headers as a list of (name, value) with two str each, got {headers!r}") from error
-    lines = len(headers) + 1
+        raise AppError(f"expected str for status, and for each header's name and value, got {headers!r}") from error
+    lines = len(headers)
     if text.count("\n") != lines or text.count("\r") != lines or "\0" in text:
         raise AppError(f"expected header values without CR, LF and NUL, got one in {headers!r}")
     if chunked or content_length is not None:
         text += _framing(http_1_1, chunked, content_length, seen)
     if keep_alive is not http_1_1 and not seen & _CONNECTION:
-        text += "Connection: keep-alive\r\n" if keep_alive else "Connection: close\r\n"
-    if date and not seen & _DATE:
-        text += _date_text()
+        text += "\r\nConnection: keep-alive" if keep_alive else "\r\nConnection: close"
+    text += _date_end() if date and not seen & _DATE else "\r\n\r\n"
     try:
-        return (text + "\r\n").encode("latin-1")
+        return text.encode("latin-1")
     except UnicodeEncodeError as error:
-        raise AppError(f"expected status and headers in latin-1, got {error.object[error.start]!r}") from error
+        raise AppError(f"expected status and headers in latin-1, got {text[error.start]!r}") from error
 
 
 def encode_chunk(data: bytes) -> bytes:
@@ -84,8 +81,7 @@ def encode_chunk(data: bytes) -> bytes:
 
 def date_header() -> bytes:
     r"""Return the field b"Date: ...\r\n" for now (RFC 9110, 5.6.7), made once per second."""
-    _date_text()
-    return _date[1]
+    return _date_end()[2:-2].encode("ascii")
 
 
 def simple_response(status: int) -> bytes:
@@ -105,13 +101,13 @@ def simple_response(status: int) -> bytes:
     return head + body
 
 
-def _date_text() -> str:
+def _date_end() -> str:
+    """Return the Date field and the end of the head, for a text that has no line end yet."""
     global _date
     now = int(time.time())
     if now != _date[0]:
-        text = f"Date: {formatdate(now, usegmt=True)}\r\n"
-        _date = (now, text.encode("ascii"), text)
-    return _date[2]
+        _date = (now, f"\r\nDate: {formatdate(now, usegmt=True)}\r\n\r\n")
+    return _date[1]
 
 
 def _check_status(status: str) -> None:
@@ -121,23 +117,23 @@ def _check_status(status: str) -> None:
         _good_statuses.add(status)
 
 
-def _kind_of_name(name: str) -> int:
+def _learn_name(name: str) -> tuple[str, int]:
     if not _TOKEN.fullmatch(name):
         raise AppError(f"expected a header name, got {name!r}")
     lower = name.lower()
     if lower == "transfer-encoding":
         raise AppError("expected the server to choose Transfer-Encoding, got one from the app: leave it out")
-    kind = _KINDS.get(lower, _PLAIN)
-    if len(_kinds_of_names) < MAX_CACHED_NAMES:
-        _kinds_of_names[name] = kind
-    return kind
+    learned = (f"\r\n{name}: ", _KINDS.get(lower, _PLAIN))
+    if len(_names) < MAX_CACHED_NAMES:
+        _names[name] = learned
+    return learned
 
 
 def _framing(http_1_1: bool, chunked: bool, content_length: int | None, seen: int) -> str:
     if not chunked:
-        return "" if seen & _LENGTH else f"Content-Length: {content_length}\r\n"
+        return "" if seen & _LENGTH else f"\r\nContent-Length: {content_length}"
     if content_length is not None or not http_1_1:
         raise UsageError("expected chunked only for HTTP/1.1 and without content_length")
     if seen & _LENGTH:
         raise AppError("expected no Content-Length from the app in a chunked response, got one")
-    return "Transfer-Encoding: chunked\r\n"
+    return "\r\nTransfer-Encoding: chunked"

@@ -14,7 +14,7 @@ DROPPED = ""
 """The key of a field that is not passed on."""
 
 environ_keys: dict[bytes, str] = {}
-"""Field name as sent -> environ key, or `DROPPED`; filled by `environ_key`."""
+"""Field name as sent -> environ key; filled by `environ_key`; a dropped name is never in it."""
 
 _UNPREFIXED = frozenset(("CONTENT_LENGTH", "CONTENT_TYPE"))
 _ONCE_ONLY = frozenset(("CONTENT_LENGTH", "HTTP_HOST"))
@@ -29,7 +29,7 @@ def environ_key(name: bytes) -> str:
     key = environ_keys.get(name)
     if key is None:
         key = _compute_key(name)
-        if len(environ_keys) < MAX_CACHED_NAMES and len(name) <= MAX_CACHED_NAME_LENGTH:
+        if key and len(environ_keys) < MAX_CACHED_NAMES and len(name) <= MAX_CACHED_NAME_LENGTH:
             environ_keys[name] = key
     return key
 
@@ -44,17 +44,12 @@ def add_field(environ: dict[str, str], name: bytes, value: bytes) -> None:
     if not key:
         return
     text = value.strip(b" \t").decode("latin-1")
-    if key in environ:
-        join_field(environ, key, text)
-    else:
+    if key not in environ:
         environ[key] = text
-
-
-def join_field(environ: dict[str, str], key: str, text: str) -> None:
-    """Join ``text`` to the value that ``environ`` has for ``key``; raises as `add_field` does."""
-    if key in _ONCE_ONLY:
+    elif key in _ONCE_ONLY:
         raise BadRequestError(400, f"expected one {key}, got a second one")
-    environ[key] += ("; " if key == "HTTP_COOKIE" else ", ") + text
+    else:
+        environ[key] += ("; " if key == "HTTP_COOKIE" else ", ") + text
 
 
 def _compute_key(name: bytes) -> str:

@@ -13,12 +13,12 @@ from uwsgi_async.wire.http.names import add_field
 from uwsgi_async.wire.http.rules import judge
 from uwsgi_async.wire.http.screen import (
     check_line_ends,
-    match_fields,
+    count_fields,
     match_request_line,
     refuse_fields,
     refuse_request_line,
 )
-from uwsgi_async.wire.http.target import decode_path, split_target
+from uwsgi_async.wire.http.target import decode_path, split_rare_target
 
 MAX_LEADING_LINES = 4
 """Most empty lines tolerated before a request line (RFC 9112, 2.2: at least one)."""
@@ -153,31 +153,36 @@ def parse_head(raw: bytes, options: HttpOptions) -> RequestHead:
     line = match_request_line(raw)
     if line is None:
         raise refuse_request_line(raw)
-    method, target, major, minor = line.groups()
-    head = RequestHead()
-    head.method = method_text = method.decode("latin-1")
-    if major != b"1" or minor not in b"01":
-        raise BadRequestError(505, f"expected HTTP/1.0 or HTTP/1.1, got HTTP/{major.decode()}.{minor.decode()}")
-    head.http_1_1 = http_1_1 = minor == b"1"
-    if method_text == "CONNECT":
+    method, uri, version = line[1].decode("ascii"), line[2].decode("ascii"), line[3]
+    http_1_1 = version == b"1.1"
+    if not http_1_1 and version != b"1.0":
+        raise BadRequestError(505, f"expected HTTP/1.0 or HTTP/1.1, got HTTP/{version.decode()}")
+    if method == "CONNECT":
         raise BadRequestError(501, "expected a request to this server, got CONNECT")
-    uri = target.decode("latin-1")
-    path, query, authority = split_target(method_text, uri)
+    authority = None
+    if uri[0] == "/":
+        path, _, query = uri.partition("?")
+    else:
+        path, query, authority = split_rare_target(method, uri)
     fields = raw[line.end() :]
-    if fields.count(b"\n") > options.max_header_count + 1:
-        raise BadRequestError(431, f"expected at most {options.max_header_count} header fields, got more")
-    if match_fields(fields) is None:
+    count = count_fields(fields)
+    if count < 0:
         raise refuse_fields(fields)
+    if count > options.max_header_count:
+        raise BadRequestError(431, f"expected at most {options.max_header_count} header fields, got {count}")
+    head = RequestHead()
+    head.method = method
+    head.http_1_1 = http_1_1
     environ = head.vars = {
-        "REQUEST_METHOD": method_text,
+        "REQUEST_METHOD": method,
         "REQUEST_URI": uri,
-        "PATH_INFO": decode_path(path),
+        "PATH_INFO": decode_path(path) if "%" in path or "/." in path else path,
         "QUERY_STRING": query,
         "SERVER_PROTOCOL": "HTTP/1.1" if http_1_1 else "HTTP/1.0",
         "SCRIPT_NAME": "",
     }
     try:
-        _PARSERS[options.http_parser](fields, environ)
+        _PARSERS[options.http_parser](fields, count, environ)
     except FieldsRefusedError as refused:
         raise _judge_refused(head, fields, refused) from refused
     judge(head, environ)

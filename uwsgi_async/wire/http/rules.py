@@ -60,7 +60,11 @@ def _parse_length(text: str) -> int:
 
 def _judge_connection(head: RequestHead, environ: dict[str, str]) -> None:
     """RFC 9112, 9.3 and RFC 9110, 7.6.1; close wins; Upgrade is ignored in HTTP/1.0 (RFC 9110, 7.8)."""
-    options = [option.strip(" \t") for option in environ["HTTP_CONNECTION"].lower().split(",")]
+    sent = environ["HTTP_CONNECTION"].lower()
+    if sent == "keep-alive":
+        head.keep_alive = True
+        return
+    options = [option.strip(" \t") for option in sent.split(",")]
     head.keep_alive = "close" not in options and (head.http_1_1 or "keep-alive" in options)
     head.upgrade = head.http_1_1 and "upgrade" in options and bool(environ.get("HTTP_UPGRADE"))
 

@@ -13,17 +13,12 @@ _ESCAPE = re.compile(rb"%(%|..?|)", re.DOTALL)
 _HEX_DIGITS = frozenset("0123456789ABCDEFabcdef")
 
 
-def split_target(method: str, target: str) -> tuple[str, str, str | None]:
-    """Return path (not decoded), query and, of the absolute form, the authority (RFC 9112, 3.2).
+def split_rare_target(method: str, target: str) -> tuple[str, str, str | None]:
+    """Return path (not decoded), query and authority of a target that is not a path (RFC 9112, 3.2).
 
-    The authority is None in the other forms. Raises `BadRequestError` (400) for a target in none of the forms
-    that ``method`` allows, or with a fragment or user information (RFC 9110, 4.2.4).
+    The authority is None for "*". Raises `BadRequestError` (400) for a target in none of the forms that ``method``
+    allows, or with user information (RFC 9110, 4.2.4).
     """
-    if "#" in target:
-        raise BadRequestError(400, "expected a request target without a fragment, got one with '#'")
-    if target[0] == "/":
-        path, _, query = target.partition("?")
-        return path, query, None
     if target == "*" and method == "OPTIONS":
         return target, "", None
     match = _ABSOLUTE.fullmatch(target)
