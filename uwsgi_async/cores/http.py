@@ -96,7 +96,7 @@ class HttpProtocol:
         response = Response(
             connection,
             http_1_1=head.http_1_1,
-            keep_alive=head.keep_alive and not connection.pool.closing,
+            keep_alive=head.keep_alive,
             head_only=head.method == "HEAD",
             date=True,
         )

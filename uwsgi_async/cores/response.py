@@ -169,6 +169,8 @@ class Response:
         """Return the bytes of the head and decide how the body is framed. ``length``: None if not known yet."""
         if not self.status:
             raise AppError("the app returned without calling start_response")
+        if self._connection.pool.closing:
+            self.keep_alive = False
         announced = None
         for name, value in self.headers:
             if len(name) == 14 and name.lower() == "content-length":
