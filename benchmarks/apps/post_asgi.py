@@ -2,6 +2,7 @@
 
 
 async def application(scope, receive, send):
+    assert scope["type"] == "http"  # so a server learns that there is nothing to do at its start
     parts = []
     while True:
         message = await receive()
