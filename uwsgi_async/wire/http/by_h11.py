@@ -9,7 +9,8 @@ from uwsgi_async.wire.http.names import add_field
 
 # An HTTP/1.0 request line, so that h11 does not look for a Host before `rules` does.
 _REQUEST_LINE = b"GET / HTTP/1.0\r\n"
-_CONTENT_LENGTH = re.compile(rb"^content-length:([^\r]*)\r\n", re.IGNORECASE | re.MULTILINE)
+_FRAMING = re.compile(rb"^(content-length|transfer-encoding):([^\r]*)\r\n", re.IGNORECASE | re.MULTILINE)
+_FRAMING_NAMES = (b"content-length", b"transfer-encoding")
 
 
 def parse_fields(fields: bytes, count: int, environ: dict[str, str]) -> None:
@@ -24,8 +25,8 @@ def parse_fields(fields: bytes, count: int, environ: dict[str, str]) -> None:
     if not isinstance(event, h11.Request):
         raise FieldsRefusedError(f"expected a request with {count} fields from h11, got {event!r}")
     for name, value in event.headers.raw_items():
-        if name.lower() != b"content-length":
+        if name.lower() not in _FRAMING_NAMES:
             add_field(environ, name, value)
-    # h11 merges equal lengths into one; `rules` must see them as they were sent.
-    for value in _CONTENT_LENGTH.findall(fields):
-        add_field(environ, b"Content-Length", value)
+    # h11 merges equal lengths into one and writes the coding in lower case; `rules` must see both as they were sent.
+    for name, value in _FRAMING.findall(fields):
+        add_field(environ, name, value)

@@ -90,7 +90,11 @@ class HttpReader:
         raw = bytes(buffer[start:end])
         self._position = self._scanned = end
         self._leading = 0
-        head = parse_head(raw, self._options)
+        try:
+            head = parse_head(raw, self._options)
+        except BadRequestError:
+            check_line_ends(raw, 0, len(raw))  # first, as in a head that comes in pieces
+            raise
         if head.content_length != 0:
             self._start_body(head.content_length)
         return head
