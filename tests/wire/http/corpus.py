@@ -73,6 +73,7 @@ _400: dict[str, bytes] = {
     "bare LF in another version": b"GET / HTTP/0.9\r\nHost: a\nX: 1\r\n\r\n",
     "bare LF in CONNECT": b"CONNECT a:80 HTTP/1.1\r\nHost: a\n\r\n\r\n",
     "leading LF": b"\n" + get(),
+    "leading LF behind a body that ends with CR": post(b"\r\n", "Content-Length: 1"),
     "too many leading lines": b"\r\n" * 5 + get(),
     "leading CR": b"\r" + get(),
     "leading blank": b" " + get(),

@@ -79,7 +79,7 @@ class HttpReader:
         start = self._position
         if start == len(buffer):
             return None
-        if buffer[start] == 13:
+        if buffer[start] <= 13:
             start = self._skip_leading_lines(start)
         end = buffer.find(b"\r\n\r\n", max(start, self._scanned)) + 4
         if end == 3:
@@ -130,6 +130,8 @@ class HttpReader:
             self._remaining = length
 
     def _skip_leading_lines(self, start: int) -> int:
+        if self._buffer[start] == 10:  # not seen by check_line_ends if the byte before, of a body, is a CR
+            raise BadRequestError(400, "expected a request, got a bare LF")
         while self._buffer.startswith(b"\r\n", start):
             start += 2
             self._leading += 1
