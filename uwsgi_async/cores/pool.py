@@ -94,7 +94,6 @@ class Pool:
     def pump(self) -> bool:
         """Wake cores for ready connections. Returns True to be called again when the loop has turned."""
         if not self.ready:
-            self._wake_next = 1
             return False
         if self._waking:
             return True  # those who were woken have not run yet: they may be enough
@@ -116,6 +115,7 @@ class Pool:
             await checkpoint()
         while not self.ready:
             core.row = 0
+            self._wake_next = 1  # one task has kept up with all of them: the next batch begins with one again
             if self._drained is not None and self.busy == 0:
                 self._drained.set()
             self._idle.append(core)

@@ -26,19 +26,10 @@ class Request:
     request gave way. ``logvars``: what the app noted for the log. ``log_this``: log it though logging is off.
     """
 
-    __slots__ = (
-        "added_vars",
-        "body",
-        "connection",
-        "core",
-        "log_this",
-        "logvars",
-        "received_signal",
-        "response",
-        "started",
-        "switches",
-        "vars",
-    )
+    # Defaults stand in the class: see `Response`.
+    switches = 0
+    logvars: dict[bytes, bytes] | None = None
+    log_this = False
 
     def __init__(
         self, vars: dict[str, str], body: RequestBody, response: Response, connection: Connection, core: Core
@@ -49,10 +40,6 @@ class Request:
         self.connection = connection
         self.core = core
         self.started = core.poller.time()
-        self.switches = 0
-        self.logvars: dict[bytes, bytes] | None = None
-        self.added_vars: dict[str, str] | None = None
-        self.log_this = False
 
     def __repr__(self) -> str:
         return f"<Request {self.vars.get('REQUEST_METHOD', '-')} {self.vars.get('REQUEST_URI', '-')}>"

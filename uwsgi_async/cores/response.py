@@ -25,26 +25,18 @@ class Response:
 
     ``http_1_1``: the client understands chunks. ``keep_alive``: the connection may live on; set to False to close
     it after the answer. ``head_only``: the request was a HEAD. ``date``: add a Date header.
+    ``status`` and ``headers``: set them before the first byte of the body is sent.
     ``body_bytes`` and ``header_bytes`` are what was sent, framing not counted in the body.
     """
 
-    __slots__ = (
-        "_chunked",
-        "_connection",
-        "_no_body",
-        "_remaining",
-        "body_bytes",
-        "complete",
-        "date",
-        "head_only",
-        "head_sent",
-        "header_bytes",
-        "headers",
-        "http_1_1",
-        "keep_alive",
-        "status",
-        "via",
-    )
+    # Defaults stand in the class: a response costs what it sets, and most set little.
+    status = ""
+    headers: list[tuple[str, str]]
+    head_sent = complete = False
+    body_bytes = header_bytes = 0
+    via = ""
+    _chunked = _no_body = False
+    _remaining: int | None = None
 
     def __init__(
         self, connection: Connection, *, http_1_1: bool, keep_alive: bool, head_only: bool, date: bool
@@ -54,13 +46,7 @@ class Response:
         self.keep_alive = keep_alive
         self.head_only = head_only
         self.date = date
-        self.status = ""
-        self.headers: list[tuple[str, str]] = []
-        self.head_sent = self.complete = False
-        self.body_bytes = self.header_bytes = 0
-        self.via = ""
-        self._chunked = self._no_body = False
-        self._remaining: int | None = None
+        self.headers = []
 
     def __repr__(self) -> str:
         state = "complete" if self.complete else "head sent" if self.head_sent else "not begun"
@@ -70,10 +56,6 @@ class Response:
     def code(self) -> int:
         """The status code; 0 before there is one."""
         return int(self.status[:3]) if self.status else 0
-
-    def start(self, status: str, headers: list[tuple[str, str]]) -> None:
-        """Set status and headers; they are sent with the first bytes of the body, or at the end."""
-        self.status, self.headers = status, headers
 
     async def send_all(self, body: bytes) -> None:
         """Send head and complete body at once, and end the response. The path of nearly every request."""
@@ -173,10 +155,13 @@ class Response:
             self.keep_alive = False
         announced = None
         for name, value in self.headers:
-            if len(name) == 14 and name.lower() == "content-length":
+            size = len(name)  # the cheapest way to pass over all others
+            if size == 14 and name.lower() == "content-length":
                 announced = _content_length(value)
-        self._no_body = self.head_only or self.status[:3] in ("204", "304")
+            elif size == 10 and name.lower() == "connection" and value.lower() == "close":
+                self.keep_alive = False
         bodyless = self.status[:3] in ("204", "304")
+        self._no_body = self.head_only or bodyless
         self._remaining = announced if announced is not None else length
         add_length = None if announced is not None or bodyless else length
         if self.head_only and length == 0:
@@ -193,9 +178,6 @@ class Response:
             content_length=add_length,
             date=self.date,
         )
-        for name, value in self.headers:
-            if len(name) == 10 and name.lower() == "connection" and value.lower() == "close":
-                self.keep_alive = False
         self.head_sent = True
         self.header_bytes = len(data)
         return data

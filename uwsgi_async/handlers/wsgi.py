@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import AsyncIterable, Callable, Iterable
+from types import CoroutineType
 from typing import Any
 
 import anyio
@@ -60,7 +61,7 @@ class StartResponse:
                 raise TypeError("http header must be a tuple of two str")
             if not (isinstance(header[0], str) and isinstance(header[1], str)):
                 raise TypeError(f"http header must be a tuple of two str, not {header!r}")
-        response.start(status, list(headers))
+        response.status, response.headers = status, headers.copy()
         return self.write
 
     def write(self, data: bytes) -> None:
@@ -82,7 +83,7 @@ class AsyncHandler:
 
     async def __call__(self, request: Request) -> None:
         result = self._app(self._environ.make(request), StartResponse(request))
-        if inspect.isawaitable(result):
+        if type(result) is CoroutineType or inspect.isawaitable(result):
             result = await result
         if type(result) is list and len(result) == 1 and type(result[0]) is bytes:
             await request.response.send_all(result[0])
