@@ -65,7 +65,7 @@ def encode_head(
         raise AppError(f"expected header values without CR, LF and NUL, got one in {headers!r}")
     if chunked or content_length is not None:
         text += _framing(http_1_1, chunked, content_length, seen)
-    if keep_alive is not http_1_1 and not seen & _CONNECTION:
+    if keep_alive != http_1_1 and not seen & _CONNECTION:
         text += "\r\nConnection: keep-alive" if keep_alive else "\r\nConnection: close"
     text += _date_end() if date and not seen & _DATE else "\r\n\r\n"
     try:

@@ -57,3 +57,19 @@ def _compute_key(name: bytes) -> str:
         return DROPPED
     key = name.decode("latin-1").upper().replace("-", "_")
     return key if key in _UNPREFIXED else "HTTP_" + key
+
+
+_COMMON = """
+    Accept Accept-Charset Accept-Encoding Accept-Language Authorization Cache-Control Connection Content-Encoding
+    Content-Length Content-Type Cookie DNT Expect Forwarded Host If-Match If-Modified-Since If-None-Match If-Range
+    If-Unmodified-Since Keep-Alive Origin Pragma Priority Proxy-Connection Range Referer Sec-CH-UA Sec-CH-UA-Mobile
+    Sec-CH-UA-Platform Sec-Fetch-Dest Sec-Fetch-Mode Sec-Fetch-Site Sec-Fetch-User TE Traceparent Tracestate Trailer
+    Transfer-Encoding Upgrade Upgrade-Insecure-Requests User-Agent Via X-Forwarded-For X-Forwarded-Host
+    X-Forwarded-Port X-Forwarded-Proto X-Real-IP X-Request-ID X-Requested-With
+"""
+
+# From the start, so that a client which fills the cache with names of its own does not slow down the others.
+for _name in _COMMON.split():
+    environ_key(_name.encode("ascii"))
+    environ_key(_name.lower().encode("ascii"))
+del _name

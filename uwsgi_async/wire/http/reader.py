@@ -88,8 +88,12 @@ class HttpReader:
         if end - start > self._options.max_header_bytes:
             raise self._too_long(start)
         raw = bytes(buffer[start:end])
-        self._position = self._scanned = end
         self._leading = 0
+        if end == len(buffer):
+            self._buffer = b""  # an idle connection must not hold on to its last bytes
+            self._position = self._scanned = 0
+        else:
+            self._position = self._scanned = end
         try:
             head = parse_head(raw, self._options)
         except BadRequestError:
@@ -106,15 +110,22 @@ class HttpReader:
         """
         if not self._in_body:
             return b""
-        if self._chunks is not None:
-            data = self._chunks.decode(self._buffer, self._position)
-            self._position = self._chunks.position
-            if data == b"":
-                self._in_body = False
-                self._chunks = None
-            return data
-        if not self._remaining:
+        data = self._next_counted() if self._chunks is None else self._next_chunked(self._chunks)
+        if data == b"":
             self._in_body = False
+            self._chunks = None
+        if self._position == len(self._buffer):
+            self._buffer = b""
+            self._position = self._scanned = 0
+        return data
+
+    def _next_chunked(self, decoder: ChunkedDecoder) -> bytes | None:
+        data = decoder.decode(self._buffer, self._position)
+        self._position = decoder.position
+        return data
+
+    def _next_counted(self) -> bytes | None:
+        if not self._remaining:
             return b""
         start = self._position
         data = bytes(self._buffer[start : start + self._remaining])
@@ -159,7 +170,8 @@ def parse_head(raw: bytes, options: HttpOptions) -> RequestHead:
     line = match_request_line(raw)
     if line is None:
         raise refuse_request_line(raw)
-    method, uri, version = line[1].decode("ascii"), line[2].decode("ascii"), line[3]
+    words = line.groups()
+    method, uri, version = words[0].decode("ascii"), words[1].decode("ascii"), words[2]
     http_1_1 = version == b"1.1"
     if not http_1_1 and version != b"1.0":
         raise BadRequestError(505, f"expected HTTP/1.0 or HTTP/1.1, got HTTP/{version.decode()}")
