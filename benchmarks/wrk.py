@@ -42,6 +42,8 @@ def parse(output: str) -> Load:
         raise NotUsableError(f"wrk printed no rate: {output!r}")
     p99 = re.search(r"99%\s+([\d.]+)(us|ms|s|m)\b", output)
     errors = re.findall(r"(?:Socket errors: .*|Non-2xx or 3xx responses: \d+)", output)
+    if not float(rate[1]):
+        errors.append("no request was answered")
     return Load(
         requests_per_second=float(rate[1]),
         p99=float(p99[1]) * UNITS[p99[2]] if p99 else 0.0,
