@@ -49,7 +49,12 @@ def parse_fields(fields: bytes, count: int, environ: dict[str, str]) -> None:
         collector = _shelf.pop()
     except IndexError:
         collector = _Collector()
-    _feed(collector.feed, fields)
+    try:
+        collector.feed(_REQUEST_LINE + fields)
+    except httptools.HttpParserUpgrade:
+        pass
+    except httptools.HttpParserError as error:
+        raise FieldsRefusedError(str(error)) from error
     found = collector.fields
     wanted = len(environ) + count
     try:
@@ -67,7 +72,10 @@ def parse_fields(fields: bytes, count: int, environ: dict[str, str]) -> None:
 
 def _parse_field_by_field(fields: bytes, environ: dict[str, str]) -> None:
     collector = _PairCollector()
-    _feed(_new_parser(collector), fields)
+    try:
+        _new_parser(collector)(_REQUEST_LINE + fields)
+    except httptools.HttpParserUpgrade:
+        pass
     added: dict[str, str] = {}
     for name, value in collector.pairs:
         add_field(added, name, value)
@@ -81,12 +89,3 @@ def _new_parser(protocol: object) -> Callable[[bytes], None]:
         lenient_chunked_length=True, lenient_transfer_encoding=True, lenient_keep_alive=True
     )
     return parser.feed_data
-
-
-def _feed(feed: Callable[[bytes], None], fields: bytes) -> None:
-    try:
-        feed(_REQUEST_LINE + fields)
-    except httptools.HttpParserUpgrade:
-        return
-    except httptools.HttpParserError as error:
-        raise FieldsRefusedError(str(error)) from error

@@ -81,13 +81,16 @@ class HttpReader:
             return None
         if buffer[start] <= 13:
             start = self._skip_leading_lines(start)
-        end = buffer.find(b"\r\n\r\n", max(start, self._scanned)) + 4
+        scanned = self._scanned
+        end = buffer.find(b"\r\n\r\n", scanned if scanned > start else start) + 4
         if end == 3:
             self._check_incomplete(start)
             return None
         if end - start > self._options.max_header_bytes:
             raise self._too_long(start)
-        raw = bytes(buffer[start:end])
+        raw = buffer[start:end]
+        if type(raw) is not bytes:
+            raw = bytes(raw)
         self._leading = 0
         if end == len(buffer):
             self._buffer = b""  # an idle connection must not hold on to its last bytes
