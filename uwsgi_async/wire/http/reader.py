@@ -173,11 +173,10 @@ def parse_head(raw: bytes, options: HttpOptions) -> RequestHead:
     line = match_request_line(raw)
     if line is None:
         raise refuse_request_line(raw)
-    words = line.groups()
-    method, uri, version = words[0].decode("ascii"), words[1].decode("ascii"), words[2]
-    http_1_1 = version == b"1.1"
-    if not http_1_1 and version != b"1.0":
-        raise BadRequestError(505, f"expected HTTP/1.0 or HTTP/1.1, got HTTP/{version.decode()}")
+    method, uri, protocol = line[0].decode("ascii").split(" ")
+    http_1_1 = protocol == "HTTP/1.1\r\n"
+    if not http_1_1 and protocol != "HTTP/1.0\r\n":
+        raise BadRequestError(505, f"expected HTTP/1.0 or HTTP/1.1, got {protocol.rstrip()}")
     if method == "CONNECT":
         raise BadRequestError(501, "expected a request to this server, got CONNECT")
     authority = None

@@ -14,7 +14,7 @@ TOKEN = rb"[!#-'*+\-.^-z|~0-9A-Z]"
 VALUE = rb"[^\x00-\x08\x0a-\x1f\x7f]"
 """A regex class: the bytes of a field value (RFC 9110, 5.5)."""
 
-_REQUEST_LINE = re.compile(rb"(%b++) ([!-\"$-~]++) HTTP/([0-9]\.[0-9])\r\n" % TOKEN)
+_REQUEST_LINE = re.compile(rb"%b++ [!-\"$-~]++ HTTP/[0-9]\.[0-9]\r\n" % TOKEN)
 _FIELDS = re.compile(rb"(?:%b++:[^\r]*+\r\n)*+\r\n" % TOKEN)
 _NOT_CONTROLS = bytes({*range(0x20, 0x7F), *range(0x80, 0x100), 0x09})
 _BARE_LF = re.compile(rb"(?<!\r)\n")
