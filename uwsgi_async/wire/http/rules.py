@@ -11,7 +11,10 @@ from uwsgi_async.wire.http.target import HOST
 MAX_LENGTH_DIGITS = 18
 """Most digits of a Content-Length: fewer than would overflow 64 bits."""
 
-_match_host = HOST.fullmatch
+MAX_CACHED_HOSTS = 64
+MAX_CACHED_HOST_LENGTH = 255
+
+_good_hosts: set[str] = set()
 
 
 def judge(head: RequestHead, environ: dict[str, str]) -> None:
@@ -30,7 +33,7 @@ def judge(head: RequestHead, environ: dict[str, str]) -> None:
     if host is None:
         if http_1_1:
             raise BadRequestError(400, "expected a Host in an HTTP/1.1 request, got none")
-    elif not _match_host(host):
+    elif host not in _good_hosts and not _is_good_host(host):
         raise BadRequestError(400, f"expected a host and an optional port in Host, got {host[:80]!r}")
     head.content_length = length
     head.keep_alive = http_1_1
@@ -38,6 +41,15 @@ def judge(head: RequestHead, environ: dict[str, str]) -> None:
     if "HTTP_CONNECTION" in environ:
         _judge_connection(head, environ)
     head.expect_continue = "HTTP_EXPECT" in environ and http_1_1 and _expects_continue(environ, length)
+
+
+def _is_good_host(host: str) -> bool:
+    """RFC 9112, 3.2; the first few good hosts are remembered, as most clients send the same one."""
+    if not HOST.fullmatch(host):
+        return False
+    if len(_good_hosts) < MAX_CACHED_HOSTS and len(host) <= MAX_CACHED_HOST_LENGTH:
+        _good_hosts.add(host)
+    return True
 
 
 def _check_coding(environ: dict[str, str], http_1_1: bool) -> None:
