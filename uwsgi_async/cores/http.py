@@ -89,7 +89,7 @@ class HttpProtocol:
         return head
 
     def _request(self, connection: Connection, core: Core, reader: HttpReader, head: RequestHead) -> Request:
-        vars = head.vars
+        vars = head.vars.copy()  # the head may be shared with requests of the same bytes
         vars["SERVER_NAME"] = self._server_name
         vars["SERVER_PORT"] = self._server_port
         vars["REMOTE_ADDR"] = connection.peer

@@ -129,6 +129,9 @@ class RequestBody:
         return None
 
     def _take(self, size: int) -> bytes:
+        if size == len(self._buffer):
+            data, self._buffer = bytes(self._buffer), bytearray()
+            return data
         data = bytes(self._buffer[:size])
         del self._buffer[:size]
         return data

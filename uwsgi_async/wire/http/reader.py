@@ -23,6 +23,15 @@ from uwsgi_async.wire.http.target import decode_path, split_rare_target
 MAX_LEADING_LINES = 4
 """Most empty lines tolerated before a request line (RFC 9112, 2.2: at least one)."""
 
+MAX_REMEMBERED = 256
+"""Good heads that are remembered: a client on a keep-alive connection sends the same bytes again and again."""
+
+MAX_REMEMBERED_BYTES = 1024
+"""Longest head that is remembered, so that all of them take half a megabyte at most."""
+
+# By the head's bytes: the options it was judged by, and the verdict.
+_seen: dict[bytes, tuple[HttpOptions, RequestHead]] = {}
+
 _PARSERS: dict[str, FieldsParser] = {"httptools": by_httptools.parse_fields, "h11": by_h11.parse_fields}
 
 
@@ -68,7 +77,7 @@ class HttpReader:
         self._position = 0
 
     def next_head(self) -> RequestHead | None:
-        """Return the next request's head, or None if more bytes are needed.
+        """Return the next request's head, or None if more bytes are needed. Do not change it: it may be shared.
 
         Raises `BadRequestError` with 400, 417, 431, 501 or 505, and `UsageError` if `next_body` has not returned
         b"" for the body before.
@@ -97,11 +106,16 @@ class HttpReader:
             self._position = self._scanned = 0
         else:
             self._position = self._scanned = end
+        seen = _seen.get(raw)
+        if seen is not None and seen[0] is self._options:
+            return seen[1]
         try:
             head = parse_head(raw, self._options)
         except BadRequestError:
             check_line_ends(raw, 0, len(raw))  # first, as in a head that comes in pieces
             raise
+        if head.content_length == 0 and len(raw) <= MAX_REMEMBERED_BYTES:
+            _remember(raw, self._options, head)
         if head.content_length != 0:
             self._start_body(head.content_length)
         return head
@@ -166,6 +180,12 @@ class HttpReader:
         limit = self._options.max_header_bytes
         check_line_ends(self._buffer, start, start + limit)
         return BadRequestError(431, f"expected at most {limit} bytes of request line and headers, got more")
+
+
+def _remember(raw: bytes, options: HttpOptions, head: RequestHead) -> None:
+    if len(_seen) >= MAX_REMEMBERED:
+        _seen.clear()  # those that still come are back in a moment
+    _seen[raw] = (options, head)
 
 
 def parse_head(raw: bytes, options: HttpOptions) -> RequestHead:
