@@ -1,0 +1,56 @@
+"""Real uWSGI 2.0.31, the oracle: built from PyPI into ``.oracle/`` with its greenlet and asyncio plugins.
+
+``python -m tests.parity.oracle`` builds it (about a minute); UWSGI_ORACLE names a binary that is there already.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2] / ".oracle"
+VERSION = "2.0.31"
+
+
+def home() -> Path:
+    """The virtual environment that the oracle runs in: it has greenlet."""
+    return ROOT
+
+
+def binary() -> Path:
+    """Return the path of the oracle, built if it is not there. Raises RuntimeError when it cannot be built."""
+    given = os.environ.get("UWSGI_ORACLE")
+    path = Path(given) if given else ROOT / "bin" / "uwsgi"
+    if not path.exists():
+        if given:
+            raise RuntimeError(f"UWSGI_ORACLE names {given}, which is not there")
+        build()
+    return path
+
+
+def build() -> None:
+    """Build the oracle. Needs a C compiler and the headers of the Python that runs."""
+    print(f"building uWSGI {VERSION} into {ROOT.name}/ (about a minute)", file=sys.stderr)
+    python = str(ROOT / "bin" / "python")
+    log = subprocess.run([sys.executable, "-m", "venv", str(ROOT)], capture_output=True, text=True)
+    steps = [
+        [python, "-m", "pip", "install", "--quiet", "greenlet", "setuptools", "wheel"],
+        [python, "-m", "pip", "install", "--quiet", "--no-build-isolation", "--no-cache-dir", f"uwsgi=={VERSION}"],
+    ]
+    headers = f"{ROOT}/include/site/python{sysconfig.get_python_version()}"
+    environment = {**os.environ, "UWSGI_PROFILE": "asyncio", "C_INCLUDE_PATH": headers}
+    for step in steps:
+        if log.returncode == 0:
+            log = subprocess.run(step, capture_output=True, text=True, env=environment)
+    if log.returncode != 0:
+        raise RuntimeError(
+            f"real uWSGI could not be built; it needs gcc and Python's headers (Debian: gcc, python3-dev):\n"
+            f"{log.stderr[-2000:]}"
+        )
+
+
+if __name__ == "__main__":
+    print(binary())
