@@ -7,7 +7,6 @@ is read and answered (`connection`, `http`, `uwsgi`), which app runs (`handlers`
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -44,6 +43,14 @@ class Work(Protocol):
     """What a core can serve: a connection."""
 
     async def serve(self, core: Core) -> None: ...
+
+
+class WorkQueue(Protocol):
+    """Where a core gets its work: the pool."""
+
+    def take_nowait(self, core: Core) -> Work | None: ...
+
+    async def take(self, core: Core) -> Work: ...
 
 
 class Core:
@@ -83,8 +90,8 @@ class Core:
         state = "idle" if self.request is None else f"serving {self.request!r}"
         return f"<Core {self.id}, {self.requests} requests, {state}>"
 
-    async def run(self, take: Callable[[Core], Awaitable[Work]]) -> None:
-        """Serve what ``take`` gives, for ever. An error of the server's own is logged; the core lives on."""
+    async def run(self, pool: WorkQueue) -> None:
+        """Serve what ``pool`` gives, for ever. An error of the server's own is logged; the core lives on."""
         await greenback.ensure_portal()  # from here on, sync code in this task may await
         self.task = self.poller.backend.current_task()
         while True:
@@ -92,7 +99,7 @@ class Core:
             with anyio.CancelScope() as self._scope:
                 try:
                     while not self.killed:
-                        work = await take(self)
+                        work = pool.take_nowait(self) or await pool.take(self)
                         await work.serve(self)
                 except Exception:  # the app's errors end in its handler: this one is ours
                     logger.exception("core %d: an error in the server itself; the connection is lost", self.id)

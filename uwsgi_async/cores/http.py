@@ -9,7 +9,7 @@ import logging
 from math import inf
 from typing import TYPE_CHECKING
 
-from uwsgi_async.cores.request import Request, RequestBody
+from uwsgi_async.cores.request import NO_BODY, Request, RequestBody
 from uwsgi_async.cores.response import Response
 from uwsgi_async.cores.serving import Service, serve_request
 from uwsgi_async.errors import BadRequestError, DisconnectedError
@@ -102,7 +102,7 @@ class HttpProtocol:
         )
         length = head.content_length
         if length == 0:
-            body = RequestBody(None, 0, 0)
+            body = NO_BODY
         else:
             receive = _BodySource(connection, reader, response, head.expect_continue).receive
             body = RequestBody(receive, length, self._service.limit_post)

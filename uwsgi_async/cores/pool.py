@@ -88,7 +88,7 @@ class Pool:
 
     def enqueue(self, connection: Connection) -> None:
         """Let a readable connection wait for a core."""
-        connection.ready_since = self.poller.time()
+        connection.ready_since = self.poller.heartbeat
         self.ready.append(connection)
 
     def pump(self) -> bool:
@@ -103,18 +103,21 @@ class Pool:
         self._wake_next = min(self._wake_next * 2, 64)
         return wake == 0
 
+    def take_nowait(self, core: Core) -> Connection | None:
+        """Return the next connection for ``core``; None when `take` must be awaited for it."""
+        core.row += 1
+        if core.waking or core.row >= _SERVE_IN_A_ROW or not self.ready:
+            return None
+        return self._next()
+
     async def take(self, core: Core) -> Connection:
         """Return the next connection for ``core``; sleep until there is one."""
-        if core.waking:
-            core.waking = False
-            self._waking -= 1
-        core.row += 1
+        self._note_awake(core)
         if core.row >= _SERVE_IN_A_ROW:
-            core.row = 0
             self.poller.turn()
             await checkpoint()
+        core.row = 0
         while not self.ready:
-            core.row = 0
             self._wake_next = 1  # one task has kept up with all of them: the next batch begins with one again
             if self._drained is not None and self.busy == 0:
                 self._drained.set()
@@ -122,13 +125,14 @@ class Pool:
             try:
                 await core.parker.park()
             finally:
-                if core.waking:
-                    core.waking = False
-                    self._waking -= 1
-                else:  # cancelled
+                if not self._note_awake(core):  # cancelled
                     self._idle.remove(core)
+        return self._next()
+
+    def _next(self) -> Connection:
         connection = self.ready.popleft()
-        waited = self.poller.time() - connection.ready_since
+        # The poller's last beat is near enough, and costs no look at the clock.
+        waited = self.poller.heartbeat - connection.ready_since
         if waited > self._longest_wait:
             self._longest_wait = waited
         return connection
@@ -172,13 +176,21 @@ class Pool:
             core = Core(self.options.cores - 1 - len(self._cores), self.poller)
             self._cores.append(core)
             self._note_waking(core)
-            self._tasks.start_soon(core.run, self.take, name=f"uwsgi_async core {core.id}")
+            self._tasks.start_soon(core.run, self, name=f"uwsgi_async core {core.id}")
             return True
         return False
 
     def _note_waking(self, core: Core) -> None:
         core.waking = True
         self._waking += 1
+
+    def _note_awake(self, core: Core) -> bool:
+        """Note that ``core`` runs; return whether `pump` had woken it."""
+        if not core.waking:
+            return False
+        core.waking = False
+        self._waking -= 1
+        return True
 
     def _sweep(self) -> None:
         """End what is over its time: one look at everything is cheaper than a timer for each."""

@@ -152,3 +152,7 @@ class RequestBody:
         self._buffer += data
         if self.received == self.length:
             self.complete = True
+
+
+NO_BODY = RequestBody(None, 0, 0)
+"""The body of all requests that have none: reading it changes nothing."""

@@ -33,11 +33,15 @@ _LIBRARIES = tuple(f"{os.sep}{name}{os.sep}" for name in ("anyio", "trio", "gree
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What the requests of a worker share. ``log``: called with each request that has ended, or None."""
+    """What the requests of a worker share.
+
+    ``log``: called with each request that has ended; with ``log_all`` False only with those that asked for it.
+    """
 
     handler: Handler
     limit_post: int
-    log: Callable[[Request], None] | None
+    log: Callable[[Request], None]
+    log_all: bool
 
 
 async def serve_request(service: Service, request: Request) -> None:
@@ -83,7 +87,7 @@ async def serve_request(service: Service, request: Request) -> None:
         core.requests += 1
         current_request.set(None)
         request.connection.pool.requests += 1
-        if service.log is not None:
+        if service.log_all or request.log_this:
             service.log(request)
 
 

@@ -223,7 +223,8 @@ async def _give_way(request: Request, environ: dict[str, Any]) -> None:
 
 def _accept(options: Options, listeners: Sequence[Listener], pool: Pool, handler: Handler) -> list[Acceptor]:
     log = partial(_log_request, options, os.getpid())
-    service = Service(handler=handler, limit_post=options.cores.limit_post, log=log)
+    log_all = request_logger.isEnabledFor(logging.INFO)
+    service = Service(handler=handler, limit_post=options.cores.limit_post, log=log, log_all=log_all)
     acceptors = []
     for listener in listeners:
         protocol: ConnectionProtocol
@@ -263,8 +264,6 @@ def _close_connections(pool: Pool) -> None:
 
 
 def _log_request(options: Options, pid: int, request: Request) -> None:
-    if not request_logger.isEnabledFor(logging.INFO) and not request.log_this:
-        return
     vars, response, pool = request.vars, request.response, request.connection.pool
     record = RequestRecord(
         pid=pid,
