@@ -12,6 +12,7 @@ from typing import Any
 from uwsgi_async.cores.core import current_request
 from uwsgi_async.cores.request import Request
 from uwsgi_async.errors import NoRequestError
+from uwsgi_async.wire.vars import Vars
 
 __all__ = [
     "add_var",
@@ -69,6 +70,7 @@ def disconnect() -> None:
 def add_var(key: str | bytes, value: str | bytes) -> bool:
     """Add a request variable for the server's side (logging). The environ of the app does not change."""
     request = the_request()
+    request.vars = Vars(request.vars)
     request.vars[_bytes(key).decode("latin-1")] = _bytes(value).decode("latin-1")
     return True
 

@@ -13,8 +13,7 @@ from uwsgi_async.cores.request import NO_BODY, Request, RequestBody
 from uwsgi_async.cores.response import Response
 from uwsgi_async.cores.serving import Service, serve_request
 from uwsgi_async.errors import BadRequestError, DisconnectedError
-from uwsgi_async.options.settings import HttpOptions
-from uwsgi_async.wire.http import CONTINUE, HttpReader, RequestHead, simple_response
+from uwsgi_async.wire.http import CONTINUE, Endpoint, HttpReader, RequestHead, simple_response
 
 if TYPE_CHECKING:
     from uwsgi_async.cores.connection import Connection
@@ -26,39 +25,53 @@ _DISCARD = 256 * 1024  # bytes of a body that nobody read, thrown away to keep t
 
 
 class HttpProtocol:
-    """Serves HTTP/1.0 and 1.1, keep-alive and pipelining.
+    """Serves HTTP/1.0 and 1.1, keep-alive and pipelining, on one listener's connections."""
 
-    ``server_name`` and ``server_port`` are the vars SERVER_NAME and SERVER_PORT.
-    """
-
-    def __init__(self, options: HttpOptions, service: Service, server_name: str, server_port: str) -> None:
-        self._options = options
+    def __init__(self, endpoint: Endpoint, service: Service) -> None:
+        self._endpoint = endpoint
+        self._memory = endpoint.memory
         self._service = service
-        self._server_name = server_name
-        self._server_port = server_port
 
     async def serve(self, connection: Connection, core: Core) -> None:
-        reader: HttpReader = connection.reader or HttpReader(self._options)
         connection.deadline = inf
+        reader: HttpReader | None = connection.reader
+        head = None
         try:
-            head = self._read_head(connection, reader)
+            if reader is None:
+                data = connection.receive_nowait()
+                if data:
+                    # Most requests come whole, in bytes that were seen before: they need no reader.
+                    head = self._memory.recall(data, connection.peer)
+                if head is None:
+                    reader = HttpReader(self._endpoint, connection.peer)
+                    head = self._read_head(connection, reader, data)
+            else:
+                head = reader.next_head() or self._read_head(connection, reader, connection.receive_nowait())
         except BadRequestError as error:
             self._refuse(connection, error)
             return
         if head is None:
             return
-        request = self._request(connection, core, reader, head)
-        if head.content_length and 0 < self._service.limit_post < head.content_length:
-            self._refuse(connection, BadRequestError(413, f"the body is larger than {self._service.limit_post} bytes"))
+        response = Response(connection, head.http_1_1, head.keep_alive, head.method == "HEAD", True)
+        if reader is None or head.content_length == 0:
+            body = NO_BODY
+        else:
+            if head.content_length and 0 < self._service.limit_post < head.content_length:
+                limit = self._service.limit_post
+                self._refuse(connection, BadRequestError(413, f"the body is larger than {limit} bytes"))
+                return
+            receive = _BodySource(connection, reader, response, head.expect_continue).receive
+            body = RequestBody(receive, head.content_length, self._service.limit_post)
+        await serve_request(self._service, Request(head.vars, body, response, connection, core))
+        if connection.closed:
             return
-        await serve_request(self._service, request)
-        if request.response.keep_alive and not connection.closed and self._body_is_over(connection, reader, request):
-            if reader.idle:
+        if response.keep_alive and (reader is None or body is NO_BODY or self._body_is_over(connection, reader, body)):
+            if reader is None or reader.idle:
                 connection.park(None, core.poller.time() + connection.pool.options.keepalive_timeout)
             else:
                 connection.reader = reader
                 connection.pool.enqueue(connection)  # pipelined: behind those who wait already
-        elif request.body.complete and reader.idle and not connection.readable:
+        elif body.complete and (reader is None or reader.idle) and not connection.readable:
             connection.close()
         else:
             connection.linger()
@@ -70,48 +83,25 @@ class HttpProtocol:
         else:
             connection.close()
 
-    def _read_head(self, connection: Connection, reader: HttpReader) -> RequestHead | None:
-        """Return the next head; None when the connection was parked or closed instead."""
-        head = None if reader.idle else reader.next_head()
-        while head is None:
-            data = connection.receive_nowait()
-            if data is None:
-                pool = connection.pool
-                started = connection.ready_since if connection.reader is None else connection.head_since
-                connection.head_since = started
-                connection.park(None if reader.idle else reader, started + pool.options.header_timeout)
-                return None
-            if not data:
-                connection.close()
-                return None
+    def _read_head(self, connection: Connection, reader: HttpReader, data: bytes | None) -> RequestHead | None:
+        """Return the next head, ``data`` being what came last; None when the connection was parked or closed."""
+        while data:
             reader.receive_data(data)
             head = reader.next_head()
-        return head
-
-    def _request(self, connection: Connection, core: Core, reader: HttpReader, head: RequestHead) -> Request:
-        vars = head.vars.copy()  # the head may be shared with requests of the same bytes
-        vars["SERVER_NAME"] = self._server_name
-        vars["SERVER_PORT"] = self._server_port
-        vars["REMOTE_ADDR"] = connection.peer
-        response = Response(
-            connection,
-            http_1_1=head.http_1_1,
-            keep_alive=head.keep_alive,
-            head_only=head.method == "HEAD",
-            date=True,
-        )
-        length = head.content_length
-        if length == 0:
-            body = NO_BODY
+            if head is not None:
+                return head
+            data = connection.receive_nowait()
+        if data is None:
+            started = connection.ready_since if connection.reader is None else connection.head_since
+            connection.head_since = started
+            connection.park(None if reader.idle else reader, started + connection.pool.options.header_timeout)
         else:
-            receive = _BodySource(connection, reader, response, head.expect_continue).receive
-            body = RequestBody(receive, length, self._service.limit_post)
-        return Request(vars, body, response, connection, core)
+            connection.close()
+        return None
 
-    def _body_is_over(self, connection: Connection, reader: HttpReader, request: Request) -> bool:
+    def _body_is_over(self, connection: Connection, reader: HttpReader, body: RequestBody) -> bool:
         """Whether the next request can be read: throw away what the app left of the body, if it is here already."""
-        body = request.body
-        if body.length == 0 or (body.complete and body.length is None):
+        if body.complete and body.length is None:
             return True
         discarded = 0
         try:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from uwsgi_async.errors import BadRequestError, DisconnectedError
+from uwsgi_async.wire.vars import Vars
 
 if TYPE_CHECKING:
     from uwsgi_async.cores.connection import Connection
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 class Request:
     """What a handler gets.
 
-    ``vars``: the request variables, str to str, as the protocol gave them. ``body``: see `RequestBody`.
+    ``vars``: the request variables as the protocol gave them; see `Vars`. ``body``: see `RequestBody`.
     ``response``: where the answer goes. ``started``: on the poller's clock, seconds. ``switches``: how often the
     request gave way. ``logvars``: what the app noted for the log. ``log_this``: log it though logging is off.
     """
@@ -31,9 +32,7 @@ class Request:
     logvars: dict[bytes, bytes] | None = None
     log_this = False
 
-    def __init__(
-        self, vars: dict[str, str], body: RequestBody, response: Response, connection: Connection, core: Core
-    ) -> None:
+    def __init__(self, vars: Vars, body: RequestBody, response: Response, connection: Connection, core: Core) -> None:
         self.vars = vars
         self.body = body
         self.response = response

@@ -12,7 +12,17 @@ import logging
 from typing import TYPE_CHECKING
 
 from uwsgi_async.errors import AppError
-from uwsgi_async.wire.http import LAST_CHUNK, encode_chunk, encode_head, simple_response
+from uwsgi_async.wire.http import (
+    CLOSE,
+    LAST_CHUNK,
+    NO_FIELDS,
+    Fields,
+    check_status,
+    encode_chunk,
+    encode_fields,
+    encode_head,
+    simple_response,
+)
 
 if TYPE_CHECKING:
     from uwsgi_async.cores.connection import Connection
@@ -25,28 +35,25 @@ class Response:
 
     ``http_1_1``: the client understands chunks. ``keep_alive``: the connection may live on; set to False to close
     it after the answer. ``head_only``: the request was a HEAD. ``date``: add a Date header.
-    ``status`` and ``headers``: set them before the first byte of the body is sent.
+    ``status`` and ``fields``: what `start` was given, the app's headers encoded.
     ``body_bytes`` and ``header_bytes`` are what was sent, framing not counted in the body.
     """
 
     # Defaults stand in the class: a response costs what it sets, and most set little.
     status = ""
-    headers: list[tuple[str, str]]
+    fields: Fields = NO_FIELDS
     head_sent = complete = False
     body_bytes = header_bytes = 0
     via = ""
     _chunked = _no_body = False
     _remaining: int | None = None
 
-    def __init__(
-        self, connection: Connection, *, http_1_1: bool, keep_alive: bool, head_only: bool, date: bool
-    ) -> None:
+    def __init__(self, connection: Connection, http_1_1: bool, keep_alive: bool, head_only: bool, date: bool) -> None:
         self._connection = connection
         self.http_1_1 = http_1_1
         self.keep_alive = keep_alive
         self.head_only = head_only
         self.date = date
-        self.headers = []
 
     def __repr__(self) -> str:
         state = "complete" if self.complete else "head sent" if self.head_sent else "not begun"
@@ -57,14 +64,28 @@ class Response:
         """The status code; 0 before there is one."""
         return int(self.status[:3]) if self.status else 0
 
-    async def send_all(self, body: bytes) -> None:
-        """Send head and complete body at once, and end the response. The path of nearly every request."""
+    def start(self, status: str, headers: list[tuple[str, str]]) -> None:
+        """Take status and headers; sent with the first byte of the body. A second call replaces the first.
+
+        Raises TypeError and `AppError` as `check_status` and `encode_fields` do, and changes nothing then.
+        """
+        check_status(status)
+        self.fields = encode_fields(headers)
+        self.status = status
+
+    def send_all_nowait(self, body: bytes) -> bytes:
+        """Send head and complete body at once, and end the response. The path of nearly every request.
+
+        Returns the rest that the socket did not take, mostly b"": the caller sends it with `send_rest`.
+        """
         if self.complete:  # disconnected by the app: what it still sends is lost
-            return
+            return b""
         data = self._head(len(body))
         if self._no_body:
             body = b""
-        elif self._remaining is not None:
+        elif self._remaining == len(body):
+            self._remaining = 0
+        else:
             body = self._limit(body)
         if body:
             self.body_bytes = len(body)
@@ -72,20 +93,30 @@ class Response:
         elif self._chunked:
             data += LAST_CHUNK
         self._end()
-        connection = self._connection
-        sent = connection.send_nowait(data)
-        if sent < len(data):
-            await connection.send(data[sent:])
+        sent = self._connection.send_nowait(data)
+        return data[sent:] if sent < len(data) else b""
+
+    async def send_rest(self, rest: bytes) -> None:
+        """Send what `send_all_nowait` returned."""
+        await self._connection.send(rest)
+
+    @property
+    def header_count(self) -> int:
+        """The headers that the app gave."""
+        return self.fields[2]
+
+    async def send_all(self, body: bytes) -> None:
+        """Send head and complete body, and end the response."""
+        rest = self.send_all_nowait(body)
+        if rest:
+            await self.send_rest(rest)
 
     async def send(self, chunk: bytes) -> None:
         """Send one chunk of the body, the head before it when it is the first. An empty chunk sends nothing."""
         if not chunk or self.complete:
             return
         data = b"" if self.head_sent else self._head(None)
-        if self._no_body:
-            chunk = b""
-        elif self._remaining is not None:
-            chunk = self._limit(chunk)
+        chunk = b"" if self._no_body else self._limit(chunk)
         if chunk:
             self.body_bytes += len(chunk)
             data += encode_chunk(chunk) if self._chunked else chunk
@@ -153,13 +184,9 @@ class Response:
             raise AppError("the app returned without calling start_response")
         if self._connection.pool.closing:
             self.keep_alive = False
-        announced = None
-        for name, value in self.headers:
-            size = len(name)  # the cheapest way to pass over all others
-            if size == 14 and name.lower() == "content-length":
-                announced = _content_length(value)
-            elif size == 10 and name.lower() == "connection" and value.lower() == "close":
-                self.keep_alive = False
+        _, kinds, _, announced = self.fields
+        if kinds & CLOSE:
+            self.keep_alive = False
         bodyless = self.status[:3] in ("204", "304")
         self._no_body = self.head_only or bodyless
         self._remaining = announced if announced is not None else length
@@ -171,7 +198,7 @@ class Response:
             self.keep_alive = self.keep_alive and self._chunked
         data = encode_head(
             self.status,
-            self.headers,
+            self.fields,
             http_1_1=self.http_1_1,
             keep_alive=self.keep_alive,
             chunked=self._chunked,
@@ -184,7 +211,8 @@ class Response:
 
     def _limit(self, chunk: bytes) -> bytes:
         """Keep to the announced Content-Length: bytes beyond it would be read as the next response."""
-        assert self._remaining is not None
+        if self._remaining is None:
+            return chunk
         if len(chunk) > self._remaining:
             logger.error("the app sent more than its Content-Length; %d bytes cut", len(chunk) - self._remaining)
             chunk = chunk[: self._remaining]
@@ -196,9 +224,3 @@ class Response:
         if self._remaining and not self._no_body:
             logger.error("the app sent %d bytes less than its Content-Length; connection closed", self._remaining)
             self.keep_alive = False
-
-
-def _content_length(value: str) -> int:
-    if not (value.isascii() and value.isdigit()):
-        raise AppError(f"Content-Length must be a number of bytes, the app gave {value!r}")
-    return int(value)

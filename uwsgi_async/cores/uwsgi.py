@@ -96,13 +96,7 @@ class UwsgiProtocol:
         if 0 < limit < length:
             connection.send_nowait(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n")
             raise BadRequestError(413, f"the body is larger than {limit} bytes (option limit-post)")
-        response = Response(
-            connection,
-            http_1_1=False,
-            keep_alive=False,
-            head_only=vars.get("REQUEST_METHOD") == "HEAD",
-            date=False,
-        )
+        response = Response(connection, False, False, vars.get("REQUEST_METHOD") == "HEAD", False)
         receive = _BodySource(connection, reader.take_rest(), length).receive if length else None
         return Request(vars, RequestBody(receive, length, limit), response, connection, core)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from uwsgi_async.cores.portal import wait_for
 from uwsgi_async.cores.request import Request, RequestBody
+from uwsgi_async.wire.vars import Vars
 
 
 class FileWrapper:
@@ -131,12 +132,23 @@ class Environ:
 
     def make(self, request: Request) -> dict[str, Any]:
         """Return a fresh environ: the app may keep it and change it."""
-        environ: dict[str, Any] = {**request.vars, **self._base}
+        vars = request.vars
+        if vars.environ is not None:
+            environ = vars.environ.copy()
+        else:
+            environ = self._without_input(vars)
+            if vars.shared:
+                vars.environ = environ.copy()
         environ["wsgi.input"] = self._input_type(request)
         if self._number_cores:
             environ["uwsgi.core"] = request.core.id
-        scheme = request.vars.get("UWSGI_SCHEME")
-        https = request.vars.get("HTTPS", "")
+        return environ
+
+    def _without_input(self, vars: Vars) -> dict[str, Any]:
+        """Return what is the same for all requests with these variables."""
+        environ: dict[str, Any] = {**vars, **self._base}
+        scheme = vars.get("UWSGI_SCHEME")
+        https = vars.get("HTTPS", "")
         if scheme:
             environ["wsgi.url_scheme"] = scheme
         elif https and (https.startswith("1") or https.lower().startswith("on")):

@@ -52,16 +52,9 @@ class StartResponse:
                 finally:
                     exc_info = None
             raise OSError("headers already sent")
-        if not isinstance(status, str):
-            raise TypeError(f"http status must be a str such as '200 OK', not {type(status).__name__}")
         if not isinstance(headers, list):
             raise TypeError("http headers must be in a python list")
-        for header in headers:
-            if not (isinstance(header, tuple) and len(header) == 2):
-                raise TypeError("http header must be a tuple of two str")
-            if not (isinstance(header[0], str) and isinstance(header[1], str)):
-                raise TypeError(f"http header must be a tuple of two str, not {header!r}")
-        response.status, response.headers = status, headers.copy()
+        response.start(status, headers)
         return self.write
 
     def write(self, data: bytes) -> None:
@@ -86,7 +79,9 @@ class AsyncHandler:
         if type(result) is CoroutineType or inspect.isawaitable(result):
             result = await result
         if type(result) is list and len(result) == 1 and type(result[0]) is bytes:
-            await request.response.send_all(result[0])
+            rest = request.response.send_all_nowait(result[0])
+            if rest:
+                await request.response.send_rest(rest)
         elif isinstance(result, AsyncIterable):
             await _send_async(request, result)
         else:
@@ -110,7 +105,9 @@ class SyncHandler:
         environ = self._environ.make(request)
         result = self._app(environ, StartResponse(request))
         if type(result) is list and len(result) == 1 and type(result[0]) is bytes and not request.response.head_sent:
-            await request.response.send_all(result[0])
+            rest = request.response.send_all_nowait(result[0])
+            if rest:
+                await request.response.send_rest(rest)
             return
 
         async def give_way() -> None:

@@ -43,6 +43,7 @@ from uwsgi_async.instance.watchdog import Watchdog
 from uwsgi_async.options.build import build, by_field
 from uwsgi_async.options.settings import Options
 from uwsgi_async.wire.address import FdAddress, parse_address
+from uwsgi_async.wire.http import Endpoint
 
 logger = logging.getLogger("uwsgi_async")
 request_logger = logging.getLogger("uwsgi_async.request")
@@ -231,7 +232,7 @@ def _accept(options: Options, listeners: Sequence[Listener], pool: Pool, handler
         if listener.protocol == "http":
             address = listener.sock.getsockname()
             port = str(address[1]) if isinstance(address, tuple) else ""
-            protocol = HttpProtocol(options.http, service, socket.gethostname(), port)
+            protocol = HttpProtocol(Endpoint(options.http, socket.gethostname(), port), service)
         else:
             protocol = UwsgiProtocol(options.packet, service)
         acceptors.append(Acceptor(listener.sock, protocol, pool))
@@ -281,7 +282,7 @@ def _log_request(options: Options, pid: int, request: Request) -> None:
         elapsed=request.elapsed,
         protocol=vars.get("SERVER_PROTOCOL", ""),
         status=response.code,
-        header_count=len(response.headers),
+        header_count=response.header_count,
         header_bytes=response.header_bytes,
         switches=request.switches + 1,
         core=request.core.id,

@@ -6,7 +6,7 @@ from typing import Any
 
 from uwsgi_async.errors import BadRequestError
 from uwsgi_async.options.settings import HttpOptions
-from uwsgi_async.wire.http import HttpReader, RequestHead
+from uwsgi_async.wire.http import Endpoint, HttpReader, RequestHead
 
 PARSERS = ("httptools", "h11")
 
@@ -15,14 +15,17 @@ Event = tuple[Any, ...]
 
 def describe(head: RequestHead) -> Event:
     names = ("method", "http_1_1", "keep_alive", "content_length", "expect_continue", "upgrade")
-    return ("head", head.vars, *(getattr(head, name) for name in names))
+    vars = {
+        name: value for name, value in head.vars.items() if name not in ("SERVER_NAME", "SERVER_PORT", "REMOTE_ADDR")
+    }
+    return ("head", vars, *(getattr(head, name) for name in names))
 
 
 class Driver:
     """Collects events: ("head", ...), ("body", bytes) when a body is complete, ("error", status) as the last one."""
 
     def __init__(self, options: HttpOptions) -> None:
-        self.reader = HttpReader(options)
+        self.reader = HttpReader(Endpoint(options))
         self.events: list[Event] = []
         self.body: bytes | None = None
 

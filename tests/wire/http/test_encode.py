@@ -8,12 +8,23 @@ import h11
 import pytest
 
 from uwsgi_async.errors import AppError, UsageError
-from uwsgi_async.wire.http import CONTINUE, LAST_CHUNK, date_header, encode_chunk, encode_head, simple_response
+from uwsgi_async.wire.http import (
+    CONTINUE,
+    LAST_CHUNK,
+    check_status,
+    date_header,
+    encode_chunk,
+    encode_fields,
+    encode_head,
+    simple_response,
+)
+from uwsgi_async.wire.http import encode as module
 
 
 def encode(status: str = "200 OK", headers: Any = (), **options: Any) -> bytes:
     options = {"http_1_1": True, "keep_alive": True, "date": False, **options}
-    return encode_head(status, list(headers), **options)
+    check_status(status)
+    return encode_head(status, encode_fields(list(headers)), **options)
 
 
 def test_app_headers_come_first_and_in_order() -> None:
@@ -62,7 +73,7 @@ def test_good_status_is_sent_as_it_is(status: str) -> None:
     ["", "OK", "20 OK", "2000 OK", "200OK", "099 X", "200 a\r\nX: 1", "200 \n", "200 \0", "200 \u20ac", 200, None, []],
 )
 def test_bad_status_is_the_apps_error(status: Any) -> None:
-    with pytest.raises(AppError):
+    with pytest.raises(AppError if isinstance(status, str) else TypeError):
         encode(status)
 
 
@@ -79,11 +90,6 @@ def test_bad_status_is_the_apps_error(status: Any) -> None:
         ("X ", "a"),
         ("", "a"),
         ("X\xe9", "a"),
-        ("X", 1),
-        ("X", b"a"),
-        (b"X", "a"),
-        ([], "a"),
-        ("X",),
         ("Transfer-Encoding", "chunked"),
         ("transfer-encoding", "identity"),
     ],
@@ -92,6 +98,24 @@ def test_bad_header_is_the_apps_error(header: Any) -> None:
     for headers in ([header], [("A", "1"), header, ("B", "2")]):
         with pytest.raises(AppError):
             encode(headers=headers)
+
+
+@pytest.mark.parametrize("header", [("X", 1), ("X", b"a"), (b"X", "a"), ([], "a"), ("X",), ["X", "a"], "Xa", None])
+def test_header_that_is_no_pair_of_str_is_a_type_error(header: Any) -> None:
+    with pytest.raises(TypeError, match="http header must be a tuple of two str"):
+        encode(headers=[("A", "1"), header])
+
+
+@pytest.mark.parametrize("length", ["", "-1", "1 ", "0x1", "\xb2", "9" * 19])
+def test_content_length_that_is_no_number_of_bytes_is_the_apps_error(length: str) -> None:
+    with pytest.raises(AppError, match="Content-Length must be a number of bytes"):
+        encode(headers=[("Content-Length", length)])
+
+
+def test_header_lines_that_never_come_again_do_not_pile_up() -> None:
+    for number in range(5000):
+        encode(headers=[("X-Number", str(number))])
+    assert len(module._lines) <= module.MAX_CACHED
 
 
 def test_contradicting_lengths_are_refused() -> None:

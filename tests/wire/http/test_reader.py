@@ -4,7 +4,7 @@ import pytest
 
 from uwsgi_async.errors import UsageError
 from uwsgi_async.options.settings import HttpOptions
-from uwsgi_async.wire.http import HttpReader, RequestHead
+from uwsgi_async.wire.http import Endpoint, HttpReader, RequestHead
 
 from .corpus import EVIL, GOOD, chunked, get, post
 from .drive import PARSERS, one_by_one, run, verdict
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.parametrize("parser", PARSERS)
 
 
 def reader_of(parser: str, data: bytes = b"", **options: int) -> HttpReader:
-    reader = HttpReader(HttpOptions(http_parser=parser, **options))  # type: ignore[arg-type]
+    reader = HttpReader(Endpoint(HttpOptions(http_parser=parser, **options), "name", "80"), "127.0.0.1")  # type: ignore[arg-type]
     if data:
         reader.receive_data(data)
     return reader
@@ -63,6 +63,9 @@ def test_vars_are_those_of_uwsgi(parser: str) -> None:
         "CONTENT_TYPE": "text/plain",
         "CONTENT_LENGTH": "0",
         "HTTP_X_Y": "1",
+        "SERVER_NAME": "name",
+        "SERVER_PORT": "80",
+        "REMOTE_ADDR": "127.0.0.1",
     }
     assert head.method == "POST"
 

@@ -4,23 +4,34 @@
 """
 
 from uwsgi_async.wire.http.encode import (
+    CLOSE,
     CONTINUE,
     LAST_CHUNK,
+    NO_FIELDS,
+    Fields,
+    check_status,
     date_header,
     encode_chunk,
+    encode_fields,
     encode_head,
     simple_response,
 )
 from uwsgi_async.wire.http.head import RequestHead
-from uwsgi_async.wire.http.reader import HttpReader
+from uwsgi_async.wire.http.reader import Endpoint, HttpReader
 
 __all__ = [
+    "CLOSE",
     "CONTINUE",
     "LAST_CHUNK",
+    "NO_FIELDS",
+    "Endpoint",
+    "Fields",
     "HttpReader",
     "RequestHead",
+    "check_status",
     "date_header",
     "encode_chunk",
+    "encode_fields",
     "encode_head",
     "simple_response",
 ]

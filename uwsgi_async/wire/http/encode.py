@@ -13,21 +13,70 @@ LAST_CHUNK = b"0\r\n\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 """The interim response that a client with Expect: 100-continue waits for (RFC 9110, 15.2.1)."""
 
-MAX_CACHED_NAMES = 1024
+MAX_CACHED = 1024
+MAX_CACHED_LINE = 256
+"""Header lines that are remembered, and the longest: apps send the same ones again and again."""
 
-_PLAIN, _DATE, _CONNECTION, _LENGTH = 0, 1, 2, 4
+_PLAIN, _DATE, _CONNECTION, _LENGTH, CLOSE = 0, 1, 2, 4, 8
 _KINDS = {"date": _DATE, "connection": _CONNECTION, "content-length": _LENGTH}
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_STATUS = re.compile(r"[1-9][0-9][0-9](?: [^\x00\r\n]*)?")
+_VALUE = re.compile(r"[\x01-\x09\x0b\x0c\x0e-\xff]*")
+_STATUS = re.compile(r"[1-9][0-9][0-9](?: [\x01-\x09\x0b\x0c\x0e-\xff]*)?")
 
 _names: dict[str, tuple[str, int]] = {}  # to the beginning of the field's line, and its kind
+_lines: dict[tuple[str, str], tuple[str, int]] = {}  # to the field's line, and its kind
+_MAX_LENGTH_DIGITS = 18
 _good_statuses: set[str] = set()
 _date = (0, "")
 
 
+Fields = tuple[str, int, int, int | None]
+"""An app's header fields, checked and encoded by `encode_fields`: their lines, flags such as `CLOSE`, how many they
+are, and the Content-Length in bytes, None without one. A plain tuple, because one is made for every response."""
+
+NO_FIELDS: Fields = ("", 0, 0, None)
+
+
+def check_status(status: str) -> None:
+    """Raise TypeError unless ``status`` is a str, `AppError` unless it is one as "200 OK", three digits at least."""
+    if status in _good_statuses:
+        return
+    if not isinstance(status, str):
+        raise TypeError(f"http status must be a str such as '200 OK', not {type(status).__name__}")
+    if not _STATUS.fullmatch(status):
+        raise AppError(f"expected a status as '200 OK', got {status!r}")
+    if len(_good_statuses) < MAX_CACHED:
+        _good_statuses.add(status)
+
+
+def encode_fields(headers: list[tuple[str, str]]) -> Fields:
+    """Return an app's headers, in its order, ready for `encode_head`.
+
+    Raises TypeError for anything but pairs of str, and `AppError` for a name or a value that HTTP cannot carry, for
+    Transfer-Encoding (hop-by-hop, so not the app's: PEP 3333), and for a second Content-Length or one that is no
+    number of bytes.
+    """
+    text = ""
+    kinds = 0
+    length = None
+    for header in headers:
+        try:
+            line, kind = _lines.get(header) or _learn_line(header)
+        except TypeError as error:  # it is not even hashable
+            raise TypeError(f"http header must be a tuple of two str, not {header!r}") from error
+        text += line
+        if kind:
+            if kind & _LENGTH:
+                if length is not None:
+                    raise AppError("expected one Content-Length from the app, got a second one")
+                length = _content_length(header[1])
+            kinds |= kind
+    return text, kinds, len(headers), length
+
+
 def encode_head(
     status: str,
-    headers: list[tuple[str, str]],
+    fields: Fields = NO_FIELDS,
     *,
     http_1_1: bool,
     keep_alive: bool,
@@ -37,41 +86,22 @@ def encode_head(
 ) -> bytes:
     """Return the head of a response.
 
-    ``status`` is as in WSGI, "200 OK"; ``headers`` are the app's, in its order. Behind them are added:
-    Content-Length for ``content_length`` (bytes; None = not added) unless the app gave one, Transfer-Encoding if
-    ``chunked``, Date if ``date`` and the app gave none, and Connection where ``keep_alive`` is not what the version
-    means by itself and the app gave none (RFC 9112, 9.3).
+    ``status`` has passed `check_status`; ``fields`` are the app's. Behind them are added: Content-Length for
+    ``content_length`` (bytes; None = not added) unless the app gave one, Transfer-Encoding if ``chunked``, Date if
+    ``date`` and the app gave none, and Connection where ``keep_alive`` is not what the version means by itself and
+    the app gave none (RFC 9112, 9.3).
 
-    Raises `AppError` for a status, a name or a value that HTTP cannot carry, for Transfer-Encoding (hop-by-hop, so
-    not the app's: PEP 3333), and for a second Content-Length or one in a chunked response. Raises `UsageError` for
-    ``chunked`` with ``content_length`` or without ``http_1_1``.
+    Raises `AppError` for a Content-Length of the app's in a chunked response, and `UsageError` for ``chunked`` with
+    ``content_length`` or without ``http_1_1``.
     """
-    seen = 0
-    try:
-        if status not in _good_statuses:
-            _check_status(status)
-        text = "HTTP/1.1 " + status if http_1_1 else "HTTP/1.0 " + status
-        for name, value in headers:
-            begin, kind = _names.get(name) or _learn_name(name)
-            if kind:
-                if kind & seen & _LENGTH:
-                    raise AppError("expected one Content-Length from the app, got a second one")
-                seen |= kind
-            text += begin + value
-    except (TypeError, ValueError) as error:
-        raise AppError(f"expected str for status, and for each header's name and value, got {headers!r}") from error
-    lines = len(headers)
-    if text.count("\n") != lines or text.count("\r") != lines or "\0" in text:
-        raise AppError(f"expected header values without CR, LF and NUL, got one in {headers!r}")
+    text, kinds, _, _ = fields
+    text = ("HTTP/1.1 " if http_1_1 else "HTTP/1.0 ") + status + text
     if chunked or content_length is not None:
-        text += _framing(http_1_1, chunked, content_length, seen)
-    if keep_alive != http_1_1 and not seen & _CONNECTION:
+        text += _framing(http_1_1, chunked, content_length, kinds)
+    if keep_alive != http_1_1 and not kinds & _CONNECTION:
         text += "\r\nConnection: keep-alive" if keep_alive else "\r\nConnection: close"
-    text += _date_end() if date and not seen & _DATE else "\r\n\r\n"
-    try:
-        return text.encode("latin-1")
-    except UnicodeEncodeError as error:
-        raise AppError(f"expected status and headers in latin-1, got {text[error.start]!r}") from error
+    text += _date_end() if date and not kinds & _DATE else "\r\n\r\n"
+    return text.encode("latin-1")
 
 
 def encode_chunk(data: bytes) -> bytes:
@@ -93,7 +123,7 @@ def simple_response(status: int) -> bytes:
     body = f"{status} {reason}\n".encode("ascii")
     head = encode_head(
         f"{status} {reason}",
-        [("Content-Type", "text/plain")],
+        encode_fields([("Content-Type", "text/plain")]),
         http_1_1=True,
         keep_alive=False,
         content_length=len(body),
@@ -110,21 +140,40 @@ def _date_end() -> str:
     return _date[1]
 
 
-def _check_status(status: str) -> None:
-    if not isinstance(status, str) or not _STATUS.fullmatch(status):
-        raise AppError(f"expected a status as '200 OK', got {status!r}")
-    if len(_good_statuses) < MAX_CACHED_NAMES:
-        _good_statuses.add(status)
+def _content_length(value: str) -> int:
+    if not (value.isascii() and value.isdigit() and len(value) <= _MAX_LENGTH_DIGITS):
+        raise AppError(f"Content-Length must be a number of bytes, the app gave {value!r}")
+    return int(value)
+
+
+def _learn_line(header: tuple[str, str]) -> tuple[str, int]:
+    """Check a header field and return its line and its kind."""
+    if not (isinstance(header, tuple) and len(header) == 2 and isinstance(header[1], str)):
+        raise TypeError
+    name, value = header
+    begin, kind = _names.get(name) or _learn_name(name)
+    if not _VALUE.fullmatch(value):
+        raise AppError(f"expected header values in latin-1 without CR, LF and NUL, got {header!r}")
+    if kind == _CONNECTION and value.lower() == "close":
+        kind |= CLOSE
+    learned = (begin + value, kind)
+    if len(learned[0]) <= MAX_CACHED_LINE:
+        if len(_lines) >= MAX_CACHED:
+            _lines.clear()  # those that still come are back in a moment
+        _lines[header] = learned
+    return learned
 
 
 def _learn_name(name: str) -> tuple[str, int]:
+    if not isinstance(name, str):
+        raise TypeError
     if not _TOKEN.fullmatch(name):
         raise AppError(f"expected a header name, got {name!r}")
     lower = name.lower()
     if lower == "transfer-encoding":
         raise AppError("expected the server to choose Transfer-Encoding, got one from the app: leave it out")
     learned = (f"\r\n{name}: ", _KINDS.get(lower, _PLAIN))
-    if len(_names) < MAX_CACHED_NAMES:
+    if len(_names) < MAX_CACHED:
         _names[name] = learned
     return learned
 

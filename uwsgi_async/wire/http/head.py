@@ -1,5 +1,7 @@
 """`RequestHead`: what a reader says about a request before its body."""
 
+from uwsgi_async.wire.vars import Vars
+
 
 class RequestHead:
     """The head of one request.
@@ -16,7 +18,7 @@ class RequestHead:
 
     __slots__ = ("content_length", "expect_continue", "http_1_1", "keep_alive", "method", "upgrade", "vars")
 
-    vars: dict[str, str]
+    vars: Vars
     method: str
     http_1_1: bool
     keep_alive: bool

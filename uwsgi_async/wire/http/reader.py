@@ -3,12 +3,15 @@
 The reader finds where a head ends, where a body ends, and what is too large; the parsers only see whole heads.
 """
 
+from dataclasses import dataclass, field
+
 from uwsgi_async.errors import BadRequestError, UsageError
 from uwsgi_async.options.settings import HttpOptions
 from uwsgi_async.wire.http import by_h11, by_httptools
 from uwsgi_async.wire.http.chunked import ChunkedDecoder
 from uwsgi_async.wire.http.contract import FieldsParser, FieldsRefusedError
 from uwsgi_async.wire.http.head import RequestHead
+from uwsgi_async.wire.http.memory import HeadMemory
 from uwsgi_async.wire.http.names import add_field
 from uwsgi_async.wire.http.rules import judge
 from uwsgi_async.wire.http.screen import (
@@ -19,32 +22,47 @@ from uwsgi_async.wire.http.screen import (
     refuse_request_line,
 )
 from uwsgi_async.wire.http.target import decode_path, split_rare_target
+from uwsgi_async.wire.vars import Vars
 
 MAX_LEADING_LINES = 4
 """Most empty lines tolerated before a request line (RFC 9112, 2.2: at least one)."""
 
-MAX_REMEMBERED = 256
-"""Good heads that are remembered: a client on a keep-alive connection sends the same bytes again and again."""
-
-MAX_REMEMBERED_BYTES = 1024
-"""Longest head that is remembered, so that all of them take half a megabyte at most."""
-
-# By the head's bytes: the options it was judged by, and the verdict.
-_seen: dict[bytes, tuple[HttpOptions, RequestHead]] = {}
-
 _PARSERS: dict[str, FieldsParser] = {"httptools": by_httptools.parse_fields, "h11": by_h11.parse_fields}
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """What the readers of a listener share: its options, its name for SERVER_NAME and SERVER_PORT, its memory."""
+
+    options: HttpOptions
+    server_name: str = ""
+    server_port: str = ""
+    memory: HeadMemory = field(default_factory=HeadMemory)
 
 
 class HttpReader:
     """Reads the requests of one connection (RFC 9112); a state machine without I/O.
 
-    After a `BadRequestError` the reader is of no use.
+    ``peer``: the client's address, for REMOTE_ADDR. After a `BadRequestError` the reader is of no use.
     """
 
-    __slots__ = ("_buffer", "_chunks", "_in_body", "_leading", "_options", "_position", "_remaining", "_scanned")
+    __slots__ = (
+        "_buffer",
+        "_chunks",
+        "_endpoint",
+        "_in_body",
+        "_leading",
+        "_options",
+        "_peer",
+        "_position",
+        "_remaining",
+        "_scanned",
+    )
 
-    def __init__(self, options: HttpOptions) -> None:
-        self._options = options
+    def __init__(self, endpoint: Endpoint, peer: str = "") -> None:
+        self._endpoint = endpoint
+        self._options = endpoint.options
+        self._peer = peer
         self._buffer: bytes | bytearray = b""
         self._position = 0  # in the buffer: what is before it is done with
         self._scanned = 0  # in the buffer: no head ends before it
@@ -106,16 +124,16 @@ class HttpReader:
             self._position = self._scanned = 0
         else:
             self._position = self._scanned = end
-        seen = _seen.get(raw)
-        if seen is not None and seen[0] is self._options:
-            return seen[1]
+        memory = self._endpoint.memory
+        head = memory.recall(raw, self._peer)
+        if head is not None:
+            return head
         try:
-            head = parse_head(raw, self._options)
+            head = parse_head(raw, self._endpoint, self._peer)
         except BadRequestError:
             check_line_ends(raw, 0, len(raw))  # first, as in a head that comes in pieces
             raise
-        if head.content_length == 0 and len(raw) <= MAX_REMEMBERED_BYTES:
-            _remember(raw, self._options, head)
+        memory.remember(raw, self._peer, head)
         if head.content_length != 0:
             self._start_body(head.content_length)
         return head
@@ -182,14 +200,9 @@ class HttpReader:
         return BadRequestError(431, f"expected at most {limit} bytes of request line and headers, got more")
 
 
-def _remember(raw: bytes, options: HttpOptions, head: RequestHead) -> None:
-    if len(_seen) >= MAX_REMEMBERED:
-        _seen.clear()  # those that still come are back in a moment
-    _seen[raw] = (options, head)
-
-
-def parse_head(raw: bytes, options: HttpOptions) -> RequestHead:
+def parse_head(raw: bytes, endpoint: Endpoint, peer: str) -> RequestHead:
     """Return the head ``raw``, from its request line to its empty line; raises as `HttpReader.next_head` does."""
+    options = endpoint.options
     line = match_request_line(raw)
     if line is None:
         raise refuse_request_line(raw)
@@ -213,7 +226,7 @@ def parse_head(raw: bytes, options: HttpOptions) -> RequestHead:
     head = RequestHead()
     head.method = method
     head.http_1_1 = http_1_1
-    environ = head.vars = {
+    environ: dict[str, str] = {
         "REQUEST_METHOD": method,
         "REQUEST_URI": uri,
         "PATH_INFO": decode_path(path) if "%" in path or "/." in path else path,
@@ -228,6 +241,10 @@ def parse_head(raw: bytes, options: HttpOptions) -> RequestHead:
     judge(head, environ)
     if authority is not None:
         environ["HTTP_HOST"] = authority
+    environ["SERVER_NAME"] = endpoint.server_name
+    environ["SERVER_PORT"] = endpoint.server_port
+    environ["REMOTE_ADDR"] = peer
+    head.vars = Vars(environ)
     return head
 
 

@@ -9,12 +9,13 @@ from typing import Final
 
 from uwsgi_async.errors import BadRequestError
 from uwsgi_async.wire.uwsgi.packet import HEADER_SIZE, MAX_PAYLOAD, MODIFIER_SPOOL, MODIFIER_WSGI
+from uwsgi_async.wire.vars import Vars
 
 _MAX_ITEM: Final = 0xFFFF  # bytes
 _FILE_MODIFIERS = frozenset({MODIFIER_WSGI, MODIFIER_SPOOL})
 
 
-def decode_vars(payload: bytes) -> dict[str, str]:
+def decode_vars(payload: bytes) -> Vars:
     """Return the variables of a payload, each byte one character (latin-1, as PEP 3333 wants it).
 
     Of variables of one name the last one counts. Raises `BadRequestError` (400) for an empty name, and for a length
@@ -22,7 +23,7 @@ def decode_vars(payload: bytes) -> dict[str, str]:
     """
     text = payload.decode("latin-1")
     end = len(payload)
-    result: dict[str, str] = {}
+    result = Vars()
     at = 0
     while at < end:
         start = at + 2

@@ -1,0 +1,20 @@
+"""`Vars`: the request variables, which every protocol of `wire` makes and everything above reads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class Vars(dict[str, str]):
+    """The CGI-like variables of a request. Requests of the same bytes may share them: copy, never change.
+
+    ``shared``: whether they are. ``environ``: what a handler has made of them, kept with them while they are
+    shared, so that the work is done once for many requests; None when there is none.
+    """
+
+    __slots__ = ("environ", "shared")
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.shared = False
+        self.environ: dict[str, Any] | None = None
