@@ -10,6 +10,7 @@ Everything else in the package goes through anyio. These four are on the path of
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Protocol
 
@@ -92,7 +93,9 @@ class AsyncioBackend:
         self._alarm: asyncio.TimerHandle | None = None
         self._again: asyncio.Handle | None = None
         self._fd = -1
-        self.time = self._loop.time
+        self.time: Callable[[], float] = self._loop.time
+        if type(self._loop).time is asyncio.BaseEventLoop.time:
+            self.time = time.monotonic  # what it calls; asked for twice a request
 
     def parker(self) -> AsyncioParker:
         return AsyncioParker(self._loop)

@@ -24,7 +24,8 @@ _VALUE = re.compile(r"[\x01-\x09\x0b\x0c\x0e-\xff]*")
 _STATUS = re.compile(r"[1-9][0-9][0-9](?: [\x01-\x09\x0b\x0c\x0e-\xff]*)?")
 
 _names: dict[str, tuple[str, int]] = {}  # to the beginning of the field's line, and its kind
-_lines: dict[tuple[str, str], tuple[str, int]] = {}  # to the field's line, and its kind
+_Line = tuple[str, int, int]  # a field's line, its kind, and the number of bytes that a Content-Length says
+_lines: dict[tuple[str, str], _Line] = {}
 _MAX_LENGTH_DIGITS = 18
 _good_statuses: set[str] = set()
 _date = (0, "")
@@ -61,7 +62,7 @@ def encode_fields(headers: list[tuple[str, str]]) -> Fields:
     length = None
     for header in headers:
         try:
-            line, kind = _lines.get(header) or _learn_line(header)
+            line, kind, number = _lines.get(header) or _learn_line(header)
         except TypeError as error:  # it is not even hashable
             raise TypeError(f"http header must be a tuple of two str, not {header!r}") from error
         text += line
@@ -69,7 +70,7 @@ def encode_fields(headers: list[tuple[str, str]]) -> Fields:
             if kind & _LENGTH:
                 if length is not None:
                     raise AppError("expected one Content-Length from the app, got a second one")
-                length = _content_length(header[1])
+                length = number
             kinds |= kind
     return text, kinds, len(headers), length
 
@@ -146,8 +147,8 @@ def _content_length(value: str) -> int:
     return int(value)
 
 
-def _learn_line(header: tuple[str, str]) -> tuple[str, int]:
-    """Check a header field and return its line and its kind."""
+def _learn_line(header: tuple[str, str]) -> _Line:
+    """Check a header field and return what is to be known about it."""
     if not (isinstance(header, tuple) and len(header) == 2 and isinstance(header[1], str)):
         raise TypeError
     name, value = header
@@ -156,7 +157,7 @@ def _learn_line(header: tuple[str, str]) -> tuple[str, int]:
         raise AppError(f"expected header values in latin-1 without CR, LF and NUL, got {header!r}")
     if kind == _CONNECTION and value.lower() == "close":
         kind |= CLOSE
-    learned = (begin + value, kind)
+    learned = (begin + value, kind, _content_length(value) if kind == _LENGTH else 0)
     if len(learned[0]) <= MAX_CACHED_LINE:
         if len(_lines) >= MAX_CACHED:
             _lines.clear()  # those that still come are back in a moment
