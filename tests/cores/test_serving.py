@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+from contextvars import ContextVar
 
 import anyio
 import pytest
@@ -52,6 +53,37 @@ async def test_http_1_0_closes_the_connection():
     async with uwsgi_async.run(hello, http="127.0.0.1:0") as server, connect(server) as client:
         await client.send(b"GET / HTTP/1.0\r\n\r\n")
         assert (await client.rest()).startswith(b"HTTP/1.0 200 OK\r\n")
+
+
+@pytest.mark.parametrize("kind", ["async", "sync"])
+async def test_a_context_variable_of_one_request_is_not_seen_by_the_next(kind):
+    user = ContextVar("user", default="nobody")
+
+    def sync_app(environ, start_response):
+        start_response("200 OK", [])
+        before = user.get()
+        user.set(environ["PATH_INFO"])
+        return [before.encode()]
+
+    async def async_app(environ, start_response):
+        return sync_app(environ, start_response)
+
+    app = async_app if kind == "async" else sync_app
+    async with uwsgi_async.run(app, http="127.0.0.1:0", cores=1) as server, connect(server) as client:
+        assert [(await client.get(f"/{number}")).body for number in range(5)] == [b"nobody"] * 5
+        assert server.statistics().requests == 5
+
+
+async def test_a_context_variable_of_the_program_is_seen_by_every_request():
+    place = ContextVar("place", default="nowhere")
+    place.set("here")
+
+    async def app(environ, start_response):
+        start_response("200 OK", [])
+        return [place.get().encode()]
+
+    async with uwsgi_async.run(app, http="127.0.0.1:0", cores=1) as server, connect(server) as client:
+        assert [(await client.get("/")).body for _ in range(3)] == [b"here"] * 3
 
 
 async def test_a_malformed_request_gets_400_and_the_end():

@@ -7,7 +7,7 @@ is read and answered (`connection`, `http`, `uwsgi`), which app runs (`handlers`
 from __future__ import annotations
 
 import logging
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -91,9 +91,15 @@ class Core:
         return f"<Core {self.id}, {self.requests} requests, {state}>"
 
     async def run(self, pool: WorkQueue) -> None:
-        """Serve what ``pool`` gives, for ever. An error of the server's own is logged; the core lives on."""
+        """Serve what ``pool`` gives, until an app leaves a context variable behind.
+
+        Then it returns, for `Pool` to run it again in a task, and so a context, of its own: the next request must not
+        see what this one has left. An error of the server's own is logged; the core lives on.
+        """
         await greenback.ensure_portal()  # from here on, sync code in this task may await
         self.task = self.poller.backend.current_task()
+        current_request.set(None)
+        clean = len(copy_context())
         while True:
             # One scope for many requests, renewed only after a harakiri: entering one costs microseconds.
             with anyio.CancelScope() as self._scope:
@@ -101,6 +107,8 @@ class Core:
                     while not self.killed:
                         work = pool.take_nowait(self) or await pool.take(self)
                         await work.serve(self)
+                        if len(copy_context()) != clean:
+                            return
                 except Exception:  # the app's errors end in its handler: this one is ours
                     logger.exception("core %d: an error in the server itself; the connection is lost", self.id)
             self.killed = False

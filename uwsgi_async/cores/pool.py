@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -62,6 +63,7 @@ class Pool:
         self.requests = 0
         self.on_connection_closed: Callable[[], None] = lambda: None
         self._tasks = tasks
+        self._context = copy_context()
         self._cores: list[Core] = []
         self._idle: list[Core] = []
         self._wake_next = 1
@@ -176,9 +178,17 @@ class Pool:
             core = Core(self.options.cores - 1 - len(self._cores), self.poller)
             self._cores.append(core)
             self._note_waking(core)
-            self._tasks.start_soon(core.run, self, name=f"uwsgi_async core {core.id}")
+            self._context.copy().run(self._start, core)
             return True
         return False
+
+    def _start(self, core: Core) -> None:
+        self._tasks.start_soon(self._run, core, name=f"uwsgi_async core {core.id}")
+
+    async def _run(self, core: Core) -> None:
+        await core.run(self)
+        # It has come back because its context is no longer clean: a fresh task, made in a fresh context, goes on.
+        self._context.copy().run(self._start, core)
 
     def _note_waking(self, core: Core) -> None:
         core.waking = True
