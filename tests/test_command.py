@@ -1,0 +1,129 @@
+"""What a user of the command `uwsgi-async` sees: it serves, it says what is wrong, it ends when it is told to."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.command import run, server
+
+HELLO = """
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"hello from a file"]
+"""
+
+SLOW = """
+import uwsgi
+
+def application(environ, start_response):
+    print("working", flush=True)
+    uwsgi.async_sleep(0.3)
+    start_response("200 OK", [])
+    return [b"finished"]
+"""
+
+
+@pytest.fixture
+def hello(tmp_path: Path) -> Path:
+    (tmp_path / "app.py").write_text(HELLO)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--wsgi-file", "app.py"),
+        ("app.py",),
+        ("--module", "app"),
+        ("-w", "app:application"),
+        ("--wsgi-file", "app.py", "--trio"),
+        ("--wsgi-file", "app.py", "--uvloop"),
+        ("--wsgi-file", "app.py", "--threads", "2"),
+        ("--wsgi-file", "app.py", "--greenlet", "--async", "10"),
+    ],
+)
+def test_it_serves(hello: Path, words: tuple[str, ...]) -> None:
+    with server(*words, cwd=hello) as process:
+        assert process.get() == b"hello from a file"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+def test_a_signal_ends_it_with_status_0(hello: Path, number: signal.Signals) -> None:
+    with server("app.py", cwd=hello) as process:
+        process.popen.send_signal(number)
+        assert process.end() == 0
+        assert f"{number.name} received" in process.output
+        assert "Traceback" not in process.output
+
+
+@pytest.mark.parametrize("loop", [(), ("--trio",), ("--uvloop",)])
+def test_sigterm_lets_a_running_request_finish(tmp_path: Path, loop: tuple[str, ...]) -> None:
+    (tmp_path / "app.py").write_text(SLOW)
+    with server("app.py", *loop, cwd=tmp_path) as process:
+        client = subprocess.Popen(["curl", "-s", process.url], stdout=subprocess.PIPE)
+        process.wait_for("working")
+        process.popen.send_signal(signal.SIGTERM)
+        assert client.communicate(timeout=20)[0] == b"finished"
+        assert process.end() == 0
+
+
+def test_a_request_is_logged_in_the_shape_of_uwsgi(hello: Path) -> None:
+    with server("app.py", cwd=hello) as process:
+        process.get("/a?b=1")
+        process.wait_for(
+            r"\[pid: \d+\|app: 0\|req: 1/1\] 127\.0\.0\.1 \(\) \{\d+ vars in \d+ bytes\} \[.*\] GET /a\?b=1 => "
+            r"generated 17 bytes in \d+ msecs \(HTTP/1\.1 200\) 1 headers in \d+ bytes \(1 switches on core \d+\)"
+        )
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--http-sockt", "127.0.0.1:0"), "did you mean --http-socket?"),
+        (("--http-socket", "127.0.0.1:0", "--async", "many"), "expected a whole number, at least 1, but 'many' came"),
+        (("--http-socket", "127.0.0.1:0"), "there is no app"),
+        (("--http-socket", "127.0.0.1:0", "missing.py"), "there is no file 'missing.py'"),
+        (("app.py",), "there is no socket to serve"),
+        (("--http-socket", "127.0.0.1:0", "app.py", "--callable", "other"), "has no 'other'; it has application"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_status_1(hello: Path, words: tuple[str, ...], sentence: str) -> None:
+    status, output = run(*words, cwd=hello)
+    assert status == 1
+    assert sentence in output
+    assert "Traceback" not in output
+
+
+def test_a_taken_port_is_told(hello: Path) -> None:
+    with server("app.py", cwd=hello) as process:
+        status, output = run("--http-socket", process.url.removeprefix("http://"), "app.py", cwd=hello)
+    assert status == 1
+    assert "already in use" in output
+
+
+def test_an_app_that_fails_at_import_shows_its_traceback(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text("import no_such_library")
+    status, output = run("--http-socket", "127.0.0.1:0", "app.py", cwd=tmp_path)
+    assert status != 0
+    assert "No module named 'no_such_library'" in output
+    assert "Traceback" in output
+
+
+def test_a_call_that_needs_a_request_says_so_at_import(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text("import uwsgi\nuwsgi.async_sleep(1)\n" + HELLO)
+    status, output = run("--http-socket", "127.0.0.1:0", "app.py", cwd=tmp_path)
+    assert status != 0
+    assert "you can call uwsgi api function only from the main callable" in output
+
+
+def test_help_and_version_end_with_status_0() -> None:
+    status, output = run("--help")
+    assert status == 0
+    assert "--http-socket" in output
+    status, output = run("--version")
+    assert status == 0
+    assert output.startswith("uwsgi-async ")
