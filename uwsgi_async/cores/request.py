@@ -63,11 +63,16 @@ class RequestBody:
     ``limit`` bytes (0: no limit). Source: PEP 3333, "Input and Error Streams".
     """
 
-    __slots__ = ("_buffer", "_receive", "complete", "length", "limit", "received")
+    # What has come and was not read: the rest of `_data` from `_position` on, then the pieces of `_more`. They are put
+    # together only when they are read, so that a body that is read at once is copied once.
+    __slots__ = ("_available", "_data", "_more", "_position", "_receive", "complete", "length", "limit", "received")
 
     def __init__(self, receive: Callable[[], Awaitable[bytes]] | None, length: int | None, limit: int) -> None:
         self._receive = receive
-        self._buffer = bytearray()
+        self._data = b""
+        self._position = 0
+        self._more: list[bytes] = []
+        self._available = 0
         self.length = length
         self.limit = limit
         self.received = 0
@@ -80,24 +85,27 @@ class RequestBody:
         """Return ``size`` bytes, fewer only at the end; with -1 all that is left."""
         if size == 0:
             return b""
-        while not self.complete and (size < 0 or len(self._buffer) < size):
+        while not self.complete and (size < 0 or self._available < size):
             await self._fill()
-        return self._take(len(self._buffer) if size < 0 else size)
+        return self._take(self._available if size < 0 else size)
 
     async def readline(self, size: int = -1) -> bytes:
         """Return bytes up to and with the next newline, ``size`` at the most (-1: no limit)."""
-        searched = 0
-        while True:
-            end = self._buffer.find(b"\n", searched) + 1
-            if end == 0:
-                searched = len(self._buffer)
-                if self.complete or 0 <= size <= searched:
-                    end = searched
-            if end or self.complete:
-                return self._take(end if size < 0 else min(end, size))
-            if size == 0:
-                return b""
-            await self._fill()
+        if size == 0:
+            return b""
+        self._put_together()
+        length = self._data.find(b"\n", self._position) + 1 - self._position
+        if length <= 0:
+            # Look at each piece once: a client may send a line without end.
+            length = self._available
+            while not self.complete and (size < 0 or length < size):
+                await self._fill()
+                piece = self._more[-1] if self._more else b""
+                end = piece.find(b"\n") + 1
+                length = self._available - len(piece) + end if end else self._available
+                if end:
+                    break
+        return self._take(length if size < 0 else min(length, size))
 
     async def readlines(self, hint: int = -1) -> list[bytes]:
         """Return the lines that are left; stop after about ``hint`` bytes (-1: all)."""
@@ -112,9 +120,9 @@ class RequestBody:
 
     async def read_available(self) -> bytes:
         """Return what is there, at least one byte; b"" at the end. For streaming."""
-        if not self._buffer and not self.complete:
+        if not self._available and not self.complete:
             await self._fill()
-        return self._take(len(self._buffer))
+        return self._take(self._available)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Iterate over the lines, as PEP 3333 says for ``wsgi.input``."""
@@ -123,16 +131,25 @@ class RequestBody:
 
     def buffered(self, size: int) -> bytes | None:
         """Return `read`'s result if no waiting is needed for it, else None."""
-        if self.complete or 0 <= size <= len(self._buffer):
-            return self._take(len(self._buffer) if size < 0 else size)
+        if self.complete or 0 <= size <= self._available:
+            return self._take(self._available if size < 0 else size)
         return None
 
+    def _put_together(self) -> None:
+        if self._more:
+            self._data = b"".join((self._data[self._position :], *self._more) if self._data else self._more)
+            self._position = 0
+            self._more.clear()
+
     def _take(self, size: int) -> bytes:
-        if size == len(self._buffer):
-            data, self._buffer = bytes(self._buffer), bytearray()
-            return data
-        data = bytes(self._buffer[:size])
-        del self._buffer[:size]
+        self._put_together()
+        start = self._position
+        data = self._data[start : start + size]
+        self._available -= len(data)
+        if self._available:
+            self._position = start + len(data)
+        else:
+            self._data, self._position = b"", 0
         return data
 
     async def _fill(self) -> None:
@@ -148,7 +165,8 @@ class RequestBody:
         self.received += len(data)
         if self.limit and self.received > self.limit:
             raise BadRequestError(413, f"the body is larger than {self.limit} bytes (option limit-post)")
-        self._buffer += data
+        self._more.append(data)
+        self._available += len(data)
         if self.received == self.length:
             self.complete = True
 
