@@ -97,9 +97,16 @@ async def serve(load: Callable[[UwsgiModule], App], options: Options) -> AsyncIt
     ``load`` is called once, with the ``uwsgi`` module that ``import uwsgi`` gives from then on.
     """
     with ExitStack() as stack:
-        listeners = _open_listeners(options, stack)
-        module = stack.enter_context(installed(make_module(_information(options, listeners))))
-        app = load(module)
+        listeners = open_listeners(options, stack)
+        module = stack.enter_context(installed(make_module(information(options, listeners))))
+        async with serve_app(load(module), options, listeners) as server:
+            yield server
+
+
+@asynccontextmanager
+async def serve_app(app: App, options: Options, listeners: Sequence[Listener]) -> AsyncIterator[Server]:
+    """Serve a loaded app on open listeners while the block runs. The listeners stay open. For `serve` and workers."""
+    with ExitStack() as stack:
         poller = open_poller()
         stack.callback(poller.release)
         stack.callback(close_to_threads, open_to_threads())
@@ -123,7 +130,8 @@ async def serve(load: Callable[[UwsgiModule], App], options: Options) -> AsyncIt
         raise error
 
 
-def _open_listeners(options: Options, stack: ExitStack) -> list[Listener]:
+def open_listeners(options: Options, stack: ExitStack) -> list[Listener]:
+    """Open every socket that the options name; ``stack`` closes them. Raises `OptionError` when there is none."""
     listeners = []
     for protocol, addresses in (("http", options.sockets.http_socket), ("uwsgi", options.sockets.socket)):
         for text in addresses:
@@ -145,7 +153,8 @@ def _open_listeners(options: Options, stack: ExitStack) -> list[Listener]:
     return listeners
 
 
-def _information(options: Options, listeners: Sequence[Listener]) -> InstanceInformation:
+def information(options: Options, listeners: Sequence[Listener]) -> InstanceInformation:
+    """Return the globals of the ``uwsgi`` module for an instance with these options."""
     hostname = socket.gethostname()
     return InstanceInformation(
         cores=options.cores.cores,
