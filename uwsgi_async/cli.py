@@ -6,6 +6,7 @@ import logging
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import anyio
@@ -13,6 +14,7 @@ import anyio
 from uwsgi_async.compat.uwsgi_module import UwsgiModule
 from uwsgi_async.errors import UwsgiAsyncError
 from uwsgi_async.instance.loader import load_app
+from uwsgi_async.instance.master import run_master
 from uwsgi_async.instance.requestlog import configure_logging
 from uwsgi_async.instance.server import serve
 from uwsgi_async.options.commandline import parse
@@ -24,11 +26,15 @@ logger = logging.getLogger("uwsgi_async")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with ``argv`` (None: the process's arguments) and return the exit code."""
     try:
-        options = parse(sys.argv[1:] if argv is None else argv)
+        words = sys.argv[1:] if argv is None else argv
+        options = parse(words)
         configure_logging(options.log)
         backend = "trio" if options.loop.trio else "asyncio"
         settings = {"use_uvloop": True} if options.loop.uvloop else {}
-        anyio.run(_serve, options, backend=backend, backend_options=settings)
+        if options.process.master or options.process.processes > 1:
+            anyio.run(run_master, options, partial(parse, words), backend=backend, backend_options=settings)
+        else:
+            anyio.run(_serve, options, backend=backend, backend_options=settings)
     except UwsgiAsyncError as error:
         print(f"uwsgi-async: {error}", file=sys.stderr)
         if error.__cause__ is not None and not isinstance(error.__cause__, OSError):

@@ -9,6 +9,7 @@ One root, three branches, so that a caller can tell who is at fault::
     │   ├── AppLoadError           the app cannot be found or imported
     │   ├── AppError               the app broke the WSGI contract (also an AssertionError)
     │   ├── NoRequestError         a request-bound function outside a request (also a SystemError, as in uWSGI)
+    │   ├── NoInstanceError        a function of an instance in a process that is none of it (also a RuntimeError)
     │   ├── NoLoopError            an awaitable without a running event loop (also a RuntimeError)
     │   └── WouldBlockLoopError    a blocking face called on the event loop itself (also a RuntimeError)
     ├── PeerError                  they: what came over the wire
@@ -49,6 +50,10 @@ class AppError(UsageError, AssertionError):
 
 class NoRequestError(UsageError, SystemError):
     """A function of the current request was called where there is no request."""
+
+
+class NoInstanceError(UsageError, RuntimeError):
+    """A function that asks the instance was called in a process where none runs."""
 
 
 class NoLoopError(UsageError, RuntimeError):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from uwsgi_async.wire.uwsgi import parse_file
 
-__all__ = ["log", "mem", "micros", "parsefile", "worker_id"]
+__all__ = ["log", "mem", "micros", "parsefile"]
 
 logger = logging.getLogger("uwsgi_async")
 
@@ -39,11 +39,6 @@ class InstanceInformation:
     version_info: tuple[int, int, int, int, bytes] = VERSION_INFO
     is_a_reload: bool = False
     unbit: None = None
-
-
-def worker_id() -> int:
-    """Return the number of this worker, from 1. One process serves, so it is 1."""
-    return 1
 
 
 def log(line: str | bytes) -> bool:

@@ -12,11 +12,11 @@ import inspect
 import sys
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import asdict, fields
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from uwsgi_async.api import CHAPTERS, asynchronous
+from uwsgi_async.api import CHAPTERS, asynchronous, process
 from uwsgi_async.api.information import InstanceInformation
 from uwsgi_async.api.request import the_request
 from uwsgi_async.cores.portal import call_in_loop, in_event_loop, wait_for
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 _LATER = frozenset(
     [
-        "accepting",
         "add_cron",
         "add_file_monitor",
         "add_ms_timer",
@@ -80,7 +79,6 @@ _LATER = frozenset(
         "lock",
         "logsize",
         "lord_scroll",
-        "masterpid",
         "metric_dec",
         "metric_div",
         "metric_get",
@@ -101,13 +99,11 @@ _LATER = frozenset(
         "queue_push",
         "queue_set",
         "queue_slot",
-        "ready",
         "recv",
         "recv_block",
         "recv_frame",
         "register_rpc",
         "register_signal",
-        "reload",
         "route",
         "rpc",
         "rpc_list",
@@ -119,7 +115,6 @@ _LATER = frozenset(
         "send_to_spooler",
         "set_option",
         "set_spooler_frequency",
-        "set_user_harakiri",
         "set_warning_message",
         "setoption",
         "setprocname",
@@ -157,15 +152,12 @@ _LATER = frozenset(
         "spooler_jobs",
         "spooler_pid",
         "spooler_pids",
-        "stop",
-        "total_requests",
         "unlock",
         "websocket_handshake",
         "websocket_recv",
         "websocket_recv_nb",
         "websocket_send",
         "websocket_send_binary",
-        "workers",
     ]
 )
 
@@ -277,6 +269,16 @@ def _start_response(status: str, headers: list[tuple[str, str]], exc_info: Any =
     return StartResponse(the_request())(status, headers, exc_info)
 
 
+def _workers() -> tuple[dict[str, Any], ...]:
+    """The workers as dicts, as uWSGI gives them."""
+    dicts = []
+    for worker in process.workers():
+        shown = {**asdict(worker), "apps": ()}
+        del shown["harakiri_count"], shown["accepting"]
+        dicts.append(shown)
+    return tuple(dicts)
+
+
 _FACES: dict[str, Callable[..., Any]] = {
     "async_sleep": _async_sleep,
     "wait_fd_read": _wait_fd_read,
@@ -285,5 +287,6 @@ _FACES: dict[str, Callable[..., Any]] = {
     "green_schedule": _suspend,
     "async_connect": _async_connect,
     "start_response": _start_response,
+    "workers": _workers,
 }
 _ONLY_HERE = ("start_response",)

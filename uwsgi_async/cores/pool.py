@@ -12,7 +12,7 @@ requests a few loop turns together.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -88,6 +88,11 @@ class Pool:
         """Cores that handle a request now."""
         return sum(core.request is not None for core in self._cores)
 
+    @property
+    def cores(self) -> Sequence[Core]:
+        """The cores that have been started."""
+        return self._cores
+
     def enqueue(self, connection: Connection) -> None:
         """Let a readable connection wait for a core."""
         connection.ready_since = self.poller.heartbeat
@@ -148,6 +153,13 @@ class Pool:
         if self.busy or self.ready:
             self._drained = anyio.Event()
             await self._drained.wait()
+
+    async def deserted(self) -> None:
+        """Wait until no connection is open. Accept no more before."""
+        while self.connections:
+            gone = anyio.Event()
+            self.on_connection_closed = gone.set
+            await gone.wait()
 
     def close(self) -> None:
         """Stop giving out connections and looking after deadlines."""

@@ -36,12 +36,14 @@ class Service:
     """What the requests of a worker share.
 
     ``log``: called with each request that has ended; with ``log_all`` False only with those that asked for it.
+    ``account``: called with each request that has ended, where somebody keeps accounts; else None.
     """
 
     handler: Handler
     limit_post: int
     log: Callable[[Request], None]
     log_all: bool
+    account: Callable[[Request], None] | None = None
 
 
 async def serve_request(service: Service, request: Request) -> None:
@@ -87,6 +89,8 @@ async def serve_request(service: Service, request: Request) -> None:
         core.requests += 1
         current_request.set(None)
         request.connection.pool.requests += 1
+        if service.account is not None:
+            service.account(request)
         if service.log_all or request.log_this:
             service.log(request)
 

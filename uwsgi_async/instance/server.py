@@ -23,6 +23,7 @@ import anyio
 
 from uwsgi_async.api import asynchronous
 from uwsgi_async.api.information import InstanceInformation
+from uwsgi_async.api.process import controlled
 from uwsgi_async.compat.uwsgi_module import UwsgiModule, installed, make_module
 from uwsgi_async.cores.connection import ConnectionProtocol
 from uwsgi_async.cores.http import HttpProtocol
@@ -37,6 +38,7 @@ from uwsgi_async.fdwait.poller import open_poller
 from uwsgi_async.handlers.detect import app_kind
 from uwsgi_async.handlers.environ import AsyncInput, Environ, SyncInput
 from uwsgi_async.handlers.wsgi import AsyncHandler, SyncHandler, ThreadHandler
+from uwsgi_async.instance.control import SingleProcess
 from uwsgi_async.instance.listeners import Listener, open_listener, systemd_fds
 from uwsgi_async.instance.requestlog import RequestRecord, format_line
 from uwsgi_async.instance.watchdog import Watchdog
@@ -58,13 +60,32 @@ class Server:
     sockets as they are bound, such as "uwsgi:///run/app.sock".
     """
 
-    def __init__(self, listeners: Sequence[Listener], pool: Pool) -> None:
+    def __init__(self, listeners: Sequence[Listener], pool: Pool, acceptors: Sequence[Acceptor]) -> None:
         self._pool = pool
+        self._acceptors = acceptors
         self.addresses = tuple(listener.url or f"{listener.protocol}://{listener.name}" for listener in listeners)
         self.url = next((listener.url for listener in listeners if listener.url), "")
 
     def __repr__(self) -> str:
         return f"<Server on {', '.join(self.addresses)}: {self._pool!r}>"
+
+    @property
+    def pool(self) -> Pool:
+        """The cores and connections."""
+        return self._pool
+
+    async def retire(self, idle: float) -> None:
+        """Accept no more, and wait ``idle`` seconds for the open connections to end by themselves.
+
+        A client may have sent a request on an idle connection that has not arrived: it is still answered, and told
+        that the connection closes.
+        """
+        for acceptor in self._acceptors:
+            acceptor.close()
+        self._pool.begin_closing()
+        if idle > 0:
+            with anyio.move_on_after(idle):
+                await self._pool.deserted()
 
     def statistics(self) -> PoolStatistics:
         """Return what the cores and connections do now, and have done."""
@@ -99,13 +120,22 @@ async def serve(load: Callable[[UwsgiModule], App], options: Options) -> AsyncIt
     with ExitStack() as stack:
         listeners = open_listeners(options, stack)
         module = stack.enter_context(installed(make_module(information(options, listeners))))
-        async with serve_app(load(module), options, listeners) as server:
+        process = SingleProcess()
+        stack.callback(process.close)
+        stack.enter_context(controlled(process))
+        async with serve_app(load(module), options, listeners, process.accounts.request) as server:
+            process.pool = server.pool
             yield server
 
 
 @asynccontextmanager
-async def serve_app(app: App, options: Options, listeners: Sequence[Listener]) -> AsyncIterator[Server]:
-    """Serve a loaded app on open listeners while the block runs. The listeners stay open. For `serve` and workers."""
+async def serve_app(
+    app: App, options: Options, listeners: Sequence[Listener], account: Callable[[Request], None] | None = None
+) -> AsyncIterator[Server]:
+    """Serve a loaded app on open listeners while the block runs. The listeners stay open. For `serve` and workers.
+
+    ``account``: called with each request that has ended.
+    """
     with ExitStack() as stack:
         poller = open_poller()
         stack.callback(poller.release)
@@ -114,12 +144,12 @@ async def serve_app(app: App, options: Options, listeners: Sequence[Listener]) -
         async with anyio.create_task_group() as tasks:
             pool = Pool(options.cores, poller, tasks)
             stack.callback(_close_connections, pool)
-            acceptors = _accept(options, listeners, pool, _handler(app, options))
+            acceptors = _accept(options, listeners, pool, _handler(app, options), account)
             if options.cores.blocking_limit > 0:
                 watchdog = Watchdog(poller, options.cores.blocking_limit)
                 stack.callback(watchdog.stop)
             try:
-                yield Server(listeners, pool)
+                yield Server(listeners, pool, acceptors)
             except Exception as raised:  # noqa: BLE001 - raised again below, outside the group that would wrap it
                 error = raised
             finally:
@@ -153,7 +183,7 @@ def open_listeners(options: Options, stack: ExitStack) -> list[Listener]:
     return listeners
 
 
-def information(options: Options, listeners: Sequence[Listener]) -> InstanceInformation:
+def information(options: Options, listeners: Sequence[Listener], *, reloads: int = 0) -> InstanceInformation:
     """Return the globals of the ``uwsgi`` module for an instance with these options."""
     hostname = socket.gethostname()
     return InstanceInformation(
@@ -165,6 +195,8 @@ def information(options: Options, listeners: Sequence[Listener]) -> InstanceInfo
         has_threads=1,
         opt=_given(options),
         magic_table=_magic_table(hostname),
+        numproc=options.process.processes,
+        is_a_reload=reloads > 0,
     )
 
 
@@ -231,10 +263,16 @@ async def _give_way(request: Request, environ: dict[str, Any]) -> None:
     watches.timed_out = False
 
 
-def _accept(options: Options, listeners: Sequence[Listener], pool: Pool, handler: Handler) -> list[Acceptor]:
+def _accept(
+    options: Options,
+    listeners: Sequence[Listener],
+    pool: Pool,
+    handler: Handler,
+    account: Callable[[Request], None] | None,
+) -> list[Acceptor]:
     log = partial(_log_request, options, os.getpid())
     log_all = request_logger.isEnabledFor(logging.INFO)
-    service = Service(handler=handler, limit_post=options.cores.limit_post, log=log, log_all=log_all)
+    service = Service(handler=handler, limit_post=options.cores.limit_post, log=log, log_all=log_all, account=account)
     acceptors = []
     for listener in listeners:
         protocol: ConnectionProtocol

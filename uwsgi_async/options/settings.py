@@ -135,6 +135,44 @@ class AppOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessOptions:
+    """Which processes, how long each lives, how they end. For `instance.master`."""
+
+    master: bool = option(False, "master", "M", help="run a master process that keeps the workers alive and reloads")
+    processes: int = option(
+        1,
+        "processes",
+        "workers",
+        "p",
+        help="worker processes; more than one needs the master, and starts it",
+        minimum=1,
+    )
+    lazy_apps: bool = option(False, "lazy-apps", "lazy", help="load the app in each worker, not once for all of them")
+    max_requests: int = option(
+        0, "max-requests", "R", help="replace a worker after so many requests; 0 = never", minimum=0
+    )
+    max_worker_lifetime: float = option(
+        0.0, "max-worker-lifetime", unit="seconds", help="replace a worker after this time; 0 = never", minimum=0
+    )
+    reload_on_rss: int = option(
+        0, "reload-on-rss", help="replace a worker that uses more memory (RSS, in MB); 0 = never", minimum=0
+    )
+    reload_mercy: float = option(
+        60 * SECONDS,
+        "reload-mercy",
+        unit="seconds",
+        help="time for the old workers to finish their requests after a reload, and at the end; then they are killed",
+        minimum=0,
+    )
+    die_on_term: bool = option(
+        True,
+        "die-on-term",
+        help="SIGTERM stops gracefully; false: it reloads brutally, as uWSGI does",
+    )
+    pidfile: str | None = option(None, "pidfile", "safe-pidfile", help="write the master's pid to this file")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogOptions:
     """What is logged. For `instance.requestlog`."""
 
@@ -167,5 +205,6 @@ class Options:
     packet: PacketOptions = field(default_factory=PacketOptions)
     cores: CoreOptions = field(default_factory=CoreOptions)
     app: AppOptions = field(default_factory=AppOptions)
+    process: ProcessOptions = field(default_factory=ProcessOptions)
     log: LogOptions = field(default_factory=LogOptions)
     loop: LoopOptions = field(default_factory=LoopOptions)

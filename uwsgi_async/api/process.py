@@ -1,0 +1,138 @@
+"""The chapter of workers and process control.
+
+What lives here: the functions, and `ProcessControl`, which an instance puts in place when it starts. What does not:
+processes (`instance`). Source: plugins/python/uwsgi_pymodule.c; uWSGI 2.0.31 as measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from uwsgi_async.errors import NoInstanceError
+
+__all__ = [
+    "accepting",
+    "masterpid",
+    "ready",
+    "reload",
+    "set_user_harakiri",
+    "stop",
+    "total_requests",
+    "worker_id",
+    "workers",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerStatistics:
+    """One worker. Times are microseconds, ``last_spawn`` is unix seconds, ``rss``, ``vsz`` and ``tx`` are bytes.
+
+    ``delta_requests`` counts since the last respawn; ``status`` is b"idle", b"busy" or b"cheap";
+    ``respawn_count`` is 0 for the first process.
+    """
+
+    id: int
+    pid: int
+    requests: int
+    delta_requests: int
+    signals: int
+    exceptions: int
+    harakiri_count: int
+    status: bytes
+    rss: int
+    vsz: int
+    running_time: int
+    last_spawn: int
+    respawn_count: int
+    tx: int
+    avg_rt: int
+    accepting: bool
+
+
+class ProcessControl(Protocol):
+    """What a process of an instance knows of the others, and can ask the master for."""
+
+    worker: int
+    master: int
+
+    def workers(self) -> tuple[WorkerStatistics, ...]: ...
+
+    def reload(self) -> bool: ...
+
+    def stop(self) -> bool: ...
+
+    def accept(self, flag: bool) -> None: ...
+
+    def is_ready(self) -> bool: ...
+
+    def set_deadline(self, seconds: int) -> None: ...
+
+
+_control: ProcessControl | None = None
+
+
+@contextmanager
+def controlled(control: ProcessControl) -> Iterator[None]:
+    """Let the functions of this chapter ask ``control`` while the block runs."""
+    global _control
+    before, _control = _control, control
+    try:
+        yield
+    finally:
+        _control = before
+
+
+def workers() -> tuple[WorkerStatistics, ...]:
+    """Return what each worker does and has done. The `uwsgi` module gives dicts."""
+    return _the_control().workers()
+
+
+def worker_id() -> int:
+    """Return the number of this worker, from 1; 0 in any other process."""
+    return 0 if _control is None else _control.worker
+
+
+def masterpid() -> int:
+    """Return the master's process id; 0 without a master."""
+    return 0 if _control is None else _control.master
+
+
+def total_requests() -> int:
+    """Return how many requests the workers have finished."""
+    return sum(worker.requests for worker in _the_control().workers())
+
+
+def reload() -> bool | None:
+    """Ask the master for a graceful reload. True; None without a master."""
+    return _the_control().reload() or None
+
+
+def stop() -> bool | None:
+    """Ask the master to stop the instance gracefully. True; None without a master."""
+    return _the_control().stop() or None
+
+
+def accepting(flag: int = 1) -> None:
+    """Say whether this worker takes requests, for `workers` and the statistics."""
+    _the_control().accept(bool(flag))
+
+
+def ready() -> bool | None:
+    """Return True when this worker serves; None before, while the app is imported."""
+    return (_control is not None and _control.is_ready()) or None
+
+
+def set_user_harakiri(seconds: int) -> None:
+    """Kill this worker in ``seconds`` unless it is called again before; 0 takes that back. Needs a master."""
+    if seconds < 0:
+        raise ValueError(f"expected seconds from 0, but {seconds} came")
+    _the_control().set_deadline(seconds)
+
+
+def _the_control() -> ProcessControl:
+    if _control is None:
+        raise NoInstanceError("no uwsgi_async instance runs in this process")
+    return _control

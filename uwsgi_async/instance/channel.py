@@ -1,0 +1,161 @@
+"""How the processes of an instance talk: small messages over a SOCK_SEQPACKET socket pair made before the fork.
+
+What lives here: the messages and `Channel`. What does not: what a message makes somebody do (`master`, `worker`,
+`forkserver`). Messages are JSON, so that a worker, which runs the user's code, can send the master nothing but data.
+When one end's process dies, or closes, the other end reads the end of the stream.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import socket
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+
+from uwsgi_async.errors import BrokenError
+
+_LARGEST = 256 * 1024  # bytes of one message; the kernel takes about 200 KiB
+_MOST_FDS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Master to fork server, the first message.
+
+    ``options``: values by the names of their fields. ``listeners``: fd, protocol, name and url of each. ``board``: the
+    scoreboard's fd. ``master``: its process id. ``reloads``: how many there have been.
+    """
+
+    options: dict[str, Any]
+    listeners: list[tuple[int, str, str, str | None]]
+    board: int
+    master: int
+    reloads: int
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Fork server to master: the app is loaded, or will be in each worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Fork server or worker to master: the app cannot be loaded; ``reason`` is a sentence."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """Master to fork server, with the worker's end of a channel: fork worker number ``worker``."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """Worker to master, the first message: this is its process."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Worker to master: it serves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Master to worker: accept no more, finish the running requests, end.
+
+    ``idle``: seconds for which idle connections are kept, for requests that may be on their way.
+    """
+
+    idle: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """Worker to master: `uwsgi.reload()` was called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Worker to master: `uwsgi.stop()` was called."""
+
+
+Message = Start | Loaded | Failed | Fork | Hello | Ready | Drain | Reload | Stop
+
+_KINDS: dict[str, type[Message]] = {
+    kind.__name__: kind for kind in (Start, Loaded, Failed, Fork, Hello, Ready, Drain, Reload, Stop)
+}
+
+
+class Channel:
+    """One end of a socket pair.
+
+    Messages keep their order and their bounds. An end is used by one process; close it in all others.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        sock.setblocking(False)
+
+    def __repr__(self) -> str:
+        return f"<Channel fd={self._sock.fileno()}>"
+
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
+    def close(self) -> None:
+        self._sock.close()
+
+    def send(self, message: Message, *fds: int) -> bool:
+        """Send now; return False when the other end is gone, or has not read for so long that nothing more fits."""
+        data = json.dumps([type(message).__name__, dataclasses.asdict(message)]).encode()
+        try:
+            socket.send_fds(self._sock, [data], fds)
+        except (BlockingIOError, ConnectionError):
+            return False
+        return True
+
+    async def receive(self) -> Message | None:
+        """Wait for the next message; None when the other end is closed. Raises `BrokenError` for what is none."""
+        while True:
+            try:
+                return self._receive()[0]
+            except BlockingIOError:
+                await anyio.wait_readable(self._sock)
+
+    def receive_blocking(self) -> tuple[Message | None, list[int]]:
+        """The same for a process without an event loop; returns also the file descriptors that came along."""
+        self._sock.setblocking(True)
+        try:
+            return self._receive()
+        finally:
+            self._sock.setblocking(False)
+
+    def _receive(self) -> tuple[Message | None, list[int]]:
+        try:
+            data, fds, _, _ = socket.recv_fds(self._sock, _LARGEST, _MOST_FDS)
+        except ConnectionError:
+            return None, []
+        if not data:
+            return None, fds
+        return _decode(data), fds
+
+
+def pair() -> tuple[socket.socket, socket.socket]:
+    """Return the two sockets of a channel; neither is inherited by programs that are executed."""
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+def _decode(data: bytes) -> Message:
+    try:
+        kind, values = json.loads(data)
+        return _KINDS[kind](**values)
+    except (ValueError, KeyError, TypeError) as error:
+        raise BrokenError(f"expected a message of another process of this instance, got {data[:80]!r}") from error

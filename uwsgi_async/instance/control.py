@@ -1,0 +1,144 @@
+"""What a process answers to `api.process`: alone, or as a worker under a master.
+
+What lives here: `SingleProcess` and `WorkerProcess`. What does not: the functions themselves (`api.process`).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+
+from uwsgi_async.api.information import mem
+from uwsgi_async.api.process import WorkerStatistics
+from uwsgi_async.cores.pool import Pool
+from uwsgi_async.cores.request import Request
+from uwsgi_async.instance.channel import Channel, Reload, Stop
+from uwsgi_async.instance.scoreboard import Field, Scoreboard
+
+MICROS = 1_000_000
+
+
+class Accounts:
+    """Keeps a worker's row of the scoreboard."""
+
+    def __init__(self, row: memoryview, now: Callable[[], float] = time.time) -> None:
+        self.row = row
+        row[Field.PID] = os.getpid()
+        row[Field.LAST_SPAWN] = int(now()) * MICROS
+        row[Field.ACCEPTING] = 1
+        for field in (Field.DELTA_REQUESTS, Field.READY, Field.BUSY, Field.HEARTBEAT, Field.DEADLINE):
+            row[field] = 0
+
+    def request(self, request: Request) -> None:
+        """Count a request that has ended."""
+        row, response = self.row, request.response
+        micros = int(request.elapsed * MICROS)
+        row[Field.REQUESTS] += 1
+        row[Field.DELTA_REQUESTS] += 1
+        row[Field.RUNNING_TIME] += micros
+        row[Field.AVERAGE] = (row[Field.AVERAGE] + micros) // 2
+        row[Field.SENT] += response.header_bytes + response.body_bytes
+
+    def publish(self, pool: Pool) -> None:
+        """Write down what is not counted request by request."""
+        row = self.row
+        row[Field.HEARTBEAT] = time.monotonic_ns()
+        row[Field.BUSY] = pool.busy
+        row[Field.EXCEPTIONS] = sum(core.exceptions for core in pool.cores)
+        row[Field.HARAKIRIS] = sum(core.harakiri for core in pool.cores)
+        row[Field.RSS], row[Field.VSZ] = mem()
+
+
+def statistics(board: Scoreboard) -> tuple[WorkerStatistics, ...]:
+    """Return what the scoreboard says of each worker."""
+    return tuple(_statistics(number, board.row(number)) for number in range(1, board.rows + 1))
+
+
+def _statistics(number: int, row: memoryview) -> WorkerStatistics:
+    return WorkerStatistics(
+        id=number,
+        pid=row[Field.PID],
+        requests=row[Field.REQUESTS],
+        delta_requests=row[Field.DELTA_REQUESTS],
+        signals=row[Field.SIGNALS],
+        exceptions=row[Field.EXCEPTIONS],
+        harakiri_count=row[Field.HARAKIRIS],
+        status=b"busy" if row[Field.BUSY] else b"idle" if row[Field.PID] else b"cheap",
+        rss=row[Field.RSS],
+        vsz=row[Field.VSZ],
+        running_time=row[Field.RUNNING_TIME],
+        last_spawn=row[Field.LAST_SPAWN] // MICROS,
+        respawn_count=row[Field.RESPAWNS],
+        tx=row[Field.SENT],
+        avg_rt=row[Field.AVERAGE],
+        accepting=bool(row[Field.ACCEPTING]),
+    )
+
+
+class SingleProcess:
+    """The one process of an instance without a master: worker 1, and nobody to ask for a reload or a stop."""
+
+    worker = 1
+    master = 0
+
+    def __init__(self) -> None:
+        self._board = Scoreboard.create(1)
+        self.accounts = Accounts(self._board.row(1))
+        self.pool: Pool | None = None
+
+    def workers(self) -> tuple[WorkerStatistics, ...]:
+        if self.pool is not None:
+            self.accounts.publish(self.pool)
+        return statistics(self._board)
+
+    def reload(self) -> bool:
+        return False
+
+    def stop(self) -> bool:
+        return False
+
+    def accept(self, flag: bool) -> None:
+        self.accounts.row[Field.ACCEPTING] = flag
+
+    def is_ready(self) -> bool:
+        return self.pool is not None
+
+    def set_deadline(self, seconds: int) -> None:
+        """Nobody would keep it: without a master there is no user harakiri, as in uWSGI."""
+
+    def close(self) -> None:
+        self.accounts.row.release()
+        self._board.close()
+
+
+class WorkerProcess:
+    """A worker under a master: it keeps its row, and asks through its channel."""
+
+    def __init__(self, worker: int, master: int, board: Scoreboard, channel: Channel) -> None:
+        self.worker = worker
+        self.master = master
+        self.channel = channel
+        self.pool: Pool | None = None
+        self.accounts = Accounts(board.row(worker))
+        self._board = board
+
+    def workers(self) -> tuple[WorkerStatistics, ...]:
+        if self.pool is not None:
+            self.accounts.publish(self.pool)
+        return statistics(self._board)
+
+    def reload(self) -> bool:
+        return self.channel.send(Reload())
+
+    def stop(self) -> bool:
+        return self.channel.send(Stop())
+
+    def accept(self, flag: bool) -> None:
+        self.accounts.row[Field.ACCEPTING] = flag
+
+    def is_ready(self) -> bool:
+        return self.accounts.row[Field.READY] != 0
+
+    def set_deadline(self, seconds: int) -> None:
+        self.accounts.row[Field.DEADLINE] = time.monotonic_ns() + seconds * 10**9 if seconds else 0
