@@ -39,13 +39,13 @@ def wait_for(function: Callable[..., Coroutine[Any, Any, T]], *args: object, nam
     ``name``: what the caller called, for the error. Raises `WouldBlockLoopError` on the event loop outside a
     portal, `NoLoopError` in a process where no server runs.
     """
-    if in_event_loop():
-        if not greenback.has_portal():
-            name = name or getattr(function, "__name__", "this function")
-            raise WouldBlockLoopError(
-                f"{name} would block the event loop here: in async code use 'await uwsgi_async.{name}(...)'"
-            )
+    if greenback.has_portal():
         return greenback.await_(function(*args))
+    if in_event_loop():
+        name = name or getattr(function, "__name__", "this function")
+        raise WouldBlockLoopError(
+            f"{name} would block the event loop here: in async code use 'await uwsgi_async.{name}(...)'"
+        )
     return anyio.from_thread.run(function, *args, token=_token())
 
 

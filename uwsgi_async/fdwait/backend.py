@@ -44,6 +44,9 @@ class Backend(Protocol):
 
     def parker(self) -> Parker: ...
 
+    def is_running(self) -> bool:
+        """Whether this backend's event loop is the one that runs in the caller's thread now."""
+
     def current_task(self) -> object:
         """The task that runs now, for comparison by identity; None outside a task (a loop's callback)."""
 
@@ -96,6 +99,9 @@ class AsyncioBackend:
         self.time: Callable[[], float] = self._loop.time
         if type(self._loop).time is asyncio.BaseEventLoop.time:
             self.time = time.monotonic  # what it calls; asked for twice a request
+
+    def is_running(self) -> bool:
+        return asyncio._get_running_loop() is self._loop
 
     def parker(self) -> AsyncioParker:
         return AsyncioParker(self._loop)
@@ -167,11 +173,18 @@ class TrioBackend:
 
         self._trio = trio
         self.time = trio.current_time
+        self._token = trio.lowlevel.current_trio_token()
         # The task waits in this scope; the alarm is nothing but the scope's deadline.
         self._scope = trio.CancelScope()
         self._deadline = float("inf")
         self._again = False
         self._stopped = False
+
+    def is_running(self) -> bool:
+        try:
+            return self._trio.lowlevel.current_trio_token() is self._token
+        except RuntimeError:
+            return False
 
     def parker(self) -> TrioParker:
         return TrioParker()
