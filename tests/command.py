@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -20,8 +24,9 @@ COMMAND = (sys.executable, "-m", "uwsgi_async")
 class Process:
     """A started program. ``url``: the first one that it printed. ``output``: all of it so far, both streams."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: subprocess.Popen[str], mark: bytes) -> None:
         self.popen = process
+        self._mark = mark
         self.url = ""
         self._lines: list[str] = []
         self._changed = threading.Condition()
@@ -45,6 +50,16 @@ class Process:
             body: bytes = answer.read()
         return body
 
+    def family(self) -> set[int]:
+        """The process ids of everything that it has started and that still runs, itself included."""
+        return {pid for pid in _processes() if self._mark in _environment(pid)}
+
+    def wait_until(self, condition: Callable[[], object]) -> None:
+        deadline = time.monotonic() + TIMEOUT
+        while not condition():
+            assert time.monotonic() < deadline, f"waited in vain; the output was:\n{self.output}"
+            time.sleep(0.02)
+
     def end(self) -> int:
         """Wait for the process's own end and return its exit status."""
         status = self.popen.wait(TIMEOUT)
@@ -64,15 +79,25 @@ class Process:
 @contextmanager
 def program(*words: str, cwd: Path = ROOT) -> Iterator[Process]:
     """Run any program; what is left of it at the end is killed."""
+    mark = f"UWSGI_ASYNC_TEST={uuid.uuid4()}"
+    name, _, value = mark.partition("=")
     popen = subprocess.Popen(
-        words, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        words,
+        cwd=cwd,
+        env={**os.environ, name: value, "PYTHONUNBUFFERED": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
     )
-    process = Process(popen)
+    process = Process(popen, mark.encode())
     try:
         yield process
     finally:
-        if popen.poll() is None:
-            popen.kill()
+        for pid in process.family():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         process.end()
         assert popen.stdout is not None
         popen.stdout.close()
@@ -90,3 +115,15 @@ def run(*words: str, cwd: Path = ROOT) -> tuple[int, str]:
     """Run ``uwsgi-async`` with these words until it ends; return its exit status and its output."""
     with program(*COMMAND, *words, cwd=cwd) as process:
         return process.end(), process.output
+
+
+def _processes() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdecimal()]
+
+
+def _environment(pid: int) -> list[bytes]:
+    """The environment that a process began with; nothing for one that has ended."""
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return []

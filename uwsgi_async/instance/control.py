@@ -17,13 +17,17 @@ from uwsgi_async.instance.channel import Channel, Reload, Stop
 from uwsgi_async.instance.scoreboard import Field, Scoreboard
 
 MICROS = 1_000_000
+_REQUESTS = int(Field.REQUESTS)
 
 
 class Accounts:
-    """Keeps a worker's row of the scoreboard."""
+    """Keeps a worker's row of the scoreboard: the number of requests at once, the rest when `publish` is called."""
 
     def __init__(self, row: memoryview, now: Callable[[], float] = time.time) -> None:
         self.row = row
+        self._before = self._requests = row[Field.REQUESTS]
+        self._sent = row[Field.SENT]
+        self._running = row[Field.RUNNING_TIME] / MICROS
         row[Field.PID] = os.getpid()
         row[Field.LAST_SPAWN] = int(now()) * MICROS
         row[Field.ACCEPTING] = 1
@@ -31,22 +35,28 @@ class Accounts:
             row[field] = 0
 
     def request(self, request: Request) -> None:
-        """Count a request that has ended."""
-        row, response = self.row, request.response
-        micros = int(request.elapsed * MICROS)
-        row[Field.REQUESTS] += 1
-        row[Field.DELTA_REQUESTS] += 1
-        row[Field.RUNNING_TIME] += micros
-        row[Field.AVERAGE] = (row[Field.AVERAGE] + micros) // 2
-        row[Field.SENT] += response.header_bytes + response.body_bytes
+        """Count a request that has ended. Runs for every one of them."""
+        self._requests = self.row[_REQUESTS] = self._requests + 1
+        self._running += request.core.poller.time() - request.started
+        response = request.response
+        self._sent += response.header_bytes + response.body_bytes
+
+    @property
+    def delta(self) -> int:
+        """The requests of this process."""
+        return self._requests - self._before
 
     def publish(self, pool: Pool) -> None:
-        """Write down what is not counted request by request."""
+        """Write down what is not counted at once."""
         row = self.row
         row[Field.HEARTBEAT] = time.monotonic_ns()
         row[Field.BUSY] = pool.busy
+        row[Field.DELTA_REQUESTS] = self.delta
         row[Field.EXCEPTIONS] = sum(core.exceptions for core in pool.cores)
         row[Field.HARAKIRIS] = sum(core.harakiri for core in pool.cores)
+        row[Field.SENT] = self._sent
+        row[Field.RUNNING_TIME] = int(self._running * MICROS)
+        row[Field.AVERAGE] = row[Field.RUNNING_TIME] // self._requests if self._requests else 0
         row[Field.RSS], row[Field.VSZ] = mem()
 
 

@@ -132,8 +132,8 @@ class Master:
             logger.error("the reload has failed, the old workers go on: %s", error)
         else:
             self._generation = new
-            logger.info("reloaded in %.2f s: the new workers serve", time.monotonic() - began)
             old.drain(_IDLE)
+            logger.info("reloaded in %.2f s: the new workers serve", time.monotonic() - began)
             if self._tasks is not None:
                 self._tasks.start_soon(self._kill_late, old)
             if self._stopping:

@@ -87,7 +87,7 @@ async def _serve(process: WorkerProcess, app: Any, assignment: Assignment) -> No
 
     def account(request: Request) -> None:
         process.accounts.request(request)
-        if most and process.accounts.row[Field.DELTA_REQUESTS] >= most and not done.is_set():
+        if most and process.accounts.delta >= most and not done.is_set():
             logger.info("worker %d has served %d requests (option max-requests)", process.worker, most)
             done.set()
 
