@@ -18,6 +18,10 @@ from urllib.request import urlopen
 ROOT = Path(__file__).parent.parent
 TIMEOUT = 20  # seconds for anything that a process is waited for
 
+# A program in the background of a shell is started with SIGINT ignored, and its children would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 COMMAND = (sys.executable, "-m", "uwsgi_async")
 
 
@@ -79,7 +83,7 @@ class Process:
 @contextmanager
 def program(*words: str, cwd: Path = ROOT) -> Iterator[Process]:
     """Run any program; what is left of it at the end is killed."""
-    mark = f"UWSGI_ASYNC_TEST={uuid.uuid4()}"
+    mark = f"FAMILY_MARK={uuid.uuid4()}"
     name, _, value = mark.partition("=")
     popen = subprocess.Popen(
         words,

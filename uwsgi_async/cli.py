@@ -17,7 +17,7 @@ from uwsgi_async.instance.loader import load_app
 from uwsgi_async.instance.master import run_master
 from uwsgi_async.instance.requestlog import configure_logging
 from uwsgi_async.instance.server import serve
-from uwsgi_async.options.commandline import parse
+from uwsgi_async.options.commandline import CHECK, check, configure, parse
 from uwsgi_async.options.settings import Options
 
 logger = logging.getLogger("uwsgi_async")
@@ -26,9 +26,17 @@ logger = logging.getLogger("uwsgi_async")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with ``argv`` (None: the process's arguments) and return the exit code."""
     try:
-        words = sys.argv[1:] if argv is None else argv
-        options = parse(words)
+        words = list(sys.argv[1:] if argv is None else argv)
+        if words[:1] == [CHECK]:
+            text, would_start = check(words[1:])
+            print(text)
+            return 0 if would_start else 1
+        resolution = configure(words)
+        options = resolution.options
+        assert options is not None
         configure_logging(options.log)
+        for remark in resolution.remarks:
+            logger.warning("%s", remark)
         backend = "trio" if options.loop.trio else "asyncio"
         settings = {"use_uvloop": True} if options.loop.uvloop else {}
         if options.process.master or options.process.processes > 1:
@@ -36,7 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             anyio.run(_serve, options, backend=backend, backend_options=settings)
     except UwsgiAsyncError as error:
-        print(f"uwsgi-async: {error}", file=sys.stderr)
+        for line in str(error).splitlines():
+            print(f"uwsgi-async: {line}", file=sys.stderr)
         if error.__cause__ is not None and not isinstance(error.__cause__, OSError):
             logger.error("the cause:", exc_info=error.__cause__)
         return 1

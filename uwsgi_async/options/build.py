@@ -51,9 +51,9 @@ def assemble(values: Mapping[str, Any]) -> Options:
     return Options(**parts)
 
 
-def nearest(name: str, candidates: Iterable[str]) -> str | None:
-    """Return the candidate that ``name`` was perhaps meant to be, or None."""
-    matches = difflib.get_close_matches(name, list(candidates), n=1, cutoff=0.5)
+def nearest(name: str, candidates: Iterable[str], cutoff: float = 0.5) -> str | None:
+    """Return the candidate that ``name`` was perhaps meant to be, or None. ``cutoff``: 0.0 to 1.0, how alike."""
+    matches = difflib.get_close_matches(name, list(candidates), n=1, cutoff=cutoff)
     return matches[0] if matches else None
 
 

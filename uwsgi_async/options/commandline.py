@@ -1,53 +1,120 @@
-"""The command line: words to `Options`, from nothing but the declarations.
+"""The command line: words to entries, and with all other sources to `Options`.
 
-What lives here: `parse`. What does not: the options themselves (`settings.py`), the text of ``--help`` (`render.py`),
-starting anything (`cli`). Accepted are ``--flag value``, ``--flag=value``, ``-s value``, ``-svalue``, a switch alone
-or as ``--switch=false``, and one file: ``app.py`` means ``--wsgi-file app.py``. The last value of an option counts,
-except that repeated options add up. A value that begins with a dash needs the ``=``, unless it is a number.
-Why not argparse: each error shall name the option, what was expected and what came.
+What lives here: `parse`, `configure`, `check`. What does not: the options themselves (`settings`), config files
+(`config`), what entries mean (`resolve`), the text of ``--help`` (`render`), starting anything (`cli`). Accepted are
+``--flag value``, ``--flag=value``, ``-s value``, ``-svalue``, a switch alone or as ``--switch=false``, and files:
+``app.py`` means ``--wsgi-file app.py``, ``app.ini`` (or .yaml, .json, .toml) is a config file, read behind the other
+words. A value that begins with a dash needs the ``=``, unless it is a number.
+Why not argparse: every word of uWSGI's shall be known, its values repeat and keep their order, and each error names
+the option, what was expected and what came.
 """
 
+from __future__ import annotations
+
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Final
 
 from uwsgi_async.errors import OptionError
-from uwsgi_async.options.build import assemble, by_field, nearest
-from uwsgi_async.options.declare import Declaration
-from uwsgi_async.options.render import dashed, render_help
+from uwsgi_async.options import catalog
+from uwsgi_async.options.build import nearest
+from uwsgi_async.options.config.engine import Reading, read
+from uwsgi_async.options.config.entries import COMMAND_LINE, Entry
+from uwsgi_async.options.config.readers import READERS
+from uwsgi_async.options.config.words import SHORT, WORDS
+from uwsgi_async.options.config.world import Machine, World
+from uwsgi_async.options.render import dashed, render_help, render_search
+from uwsgi_async.options.resolve import Resolution, by_name, names, resolve
 from uwsgi_async.options.settings import Options
-from uwsgi_async.options.values import expected, from_text, is_flag
+from uwsgi_async.options.values import expected, is_flag
 
 RESERVED: Final = ("help", "h", "version")  # flags that no option may have
+CHECK: Final = "check"
+"""The first word that asks what would happen, without a start."""
 
 _APP_SUFFIXES = (".py", ".wsgi")
+_CONFIG_SUFFIXES = tuple(f".{kind}" for kind in READERS)
 _NUMBER = re.compile(r"-\.?\d")
 
 
-def parse(argv: Sequence[str]) -> Options:
+def parse(argv: Sequence[str], world: World | None = None) -> Options:
     """Return the options of a command line, without the program's name: ``parse(sys.argv[1:])``.
 
-    Prints and raises SystemExit(0) for ``--help`` and ``--version``. Raises `OptionError` for an unknown option, a
-    missing or unexpected value, a value of a wrong type or out of range, and a second file.
+    ``world``: the machine; None is this one. Prints and raises SystemExit for ``--help``, ``--version`` and what a
+    config file says about printing and exiting. Raises `OptionError` with one line for each entry that is wrong.
     """
-    values: dict[str, Any] = {}
+    options = configure(argv, world).options
+    assert options is not None  # configure has raised
+    return options
+
+
+def configure(argv: Sequence[str], world: World | None = None) -> Resolution:
+    """Return what a command line comes to, with the remarks about it. Prints and raises as `parse`."""
+    reading = _read(argv, world or Machine())
+    for line in reading.printed:
+        print(line)
+    if reading.show:
+        print(show(reading))
+    if reading.exit is not None:
+        raise SystemExit(reading.exit)
+    resolution = resolve(reading)
+    if resolution.problems:
+        raise OptionError("\n".join(resolution.problems))
+    return resolution
+
+
+def check(argv: Sequence[str], world: World | None = None) -> tuple[str, bool]:
+    """Return what would happen with these words, as text, and whether the instance would start.
+
+    Raises `OptionError` for what cannot even be read.
+    """
+    reading = _read(argv, world or Machine())
+    resolution = resolve(reading)
+    problems = list(resolution.problems)
+    options = resolution.options
+    if options is not None:
+        if not options.sockets.http_socket and not options.sockets.socket:
+            problems.append("there is no socket to serve: give one with http-socket or socket")
+        if options.app.wsgi_file is None and options.app.module is None:
+            problems.append("there is no app: name one with wsgi-file or module")
+    lines = [show(reading), ""]
+    for title, sentences in (("without effect", resolution.remarks), ("not possible", problems)):
+        if sentences:
+            lines += [f"{title}:", *(f"  {sentence}" for sentence in sentences), ""]
+    lines.append("it would not start" if problems else "it would start")
+    return "\n".join(lines), not problems
+
+
+def show(reading: Reading) -> str:
+    """Return the entries as one ini file, as ``--show-config`` prints it."""
+    lines = [";uWSGI instance configuration", "[uwsgi]"]
+    lines += [f"{entry.key} = {'true' if entry.value is None else entry.value}" for entry in reading.entries]
+    return "\n".join([*lines, ";end of configuration"])
+
+
+def _read(argv: Sequence[str], world: World) -> Reading:
+    entries: list[Entry] = []
+    files: list[Entry] = []
+    app: str | None = None
     words = _Words(argv)
-    has_file = False
     for word in words:
-        if word in ("--help", "-h"):
-            _print_and_exit(render_help())
+        if word in ("--help", "-h") or word.startswith("--help="):
+            subject = word.partition("=")[2] or words.next_value()
+            _print_and_exit(render_search(subject) if subject else render_help())
         if word == "--version":
             _print_and_exit(f"uwsgi-async {version('uwsgi-async')}")
         if word.startswith("-") and word != "-":
-            _take_option(word, words, values)
-        elif has_file:
-            raise OptionError(f"expected one app at most, but {word!r} came after {values['wsgi_file']!r}")
+            entries.append(_entry(word, words))
+        elif word.partition(":")[0].endswith(_CONFIG_SUFFIXES):
+            path = word.partition(":")[0]
+            files.append(Entry(path.rpartition(".")[2], word, COMMAND_LINE))
+        elif app is not None:
+            raise OptionError(f"expected one app at most, but {word!r} came after {app!r}")
         else:
-            values["wsgi_file"] = _app_file(word)
-            has_file = True
-    return assemble(values)
+            app = _app_file(word)
+            entries.append(Entry("wsgi-file", app, COMMAND_LINE))
+    return read(entries, files, world, lambda name: name in names())
 
 
 class _Words(Iterator[str]):
@@ -63,30 +130,43 @@ class _Words(Iterator[str]):
         self._at += 1
         return self._words[self._at - 1]
 
-    def next_value(self) -> str | None:
-        """Take the next word, if it may be a value; else None."""
+    def next_value(self, *, not_a_file: bool = False) -> str | None:
+        """Take the next word, if it may be a value; else None. ``not_a_file``: an app or config file is none."""
         if self._at >= len(self._words):
             return None
         word = self._words[self._at]
         if word.startswith("-") and word != "-" and not _NUMBER.match(word):
             return None
+        if not_a_file and word.endswith((*_APP_SUFFIXES, *_CONFIG_SUFFIXES)):
+            return None
         return next(self)
 
 
-@cache
-def _by_flag() -> Mapping[str, Declaration]:
-    return {dashed(flag): declared for declared in by_field().values() for flag in declared.flags}
-
-
-def _take_option(word: str, words: _Words, values: dict[str, Any]) -> None:
+def _entry(word: str, words: _Words) -> Entry:
+    """Return the entry of a flag, and take its value from the words if it needs one."""
     flag, text = _split(word)
-    declared = _by_flag().get(flag)
-    if declared is None:
-        raise OptionError(f"unknown option {flag}; {_hint(flag)}")
-    value = True if is_flag(declared) and text is None else _value(declared, flag, text, words)
-    if declared.repeat:
-        value = (*values.get(declared.field, ()), value)
-    values[declared.field] = value
+    name = flag.lstrip("-")
+    key = name if flag.startswith("--") else SHORT.get(name, name)
+    if (len(name) == 1) == flag.startswith("--"):
+        raise _unknown(flag)
+    declared = by_name().get(key)
+    if declared is not None:
+        takes = "none" if is_flag(declared) else "required" if declared.bare is None else "optional"
+        wanted = expected(declared)
+    else:
+        known = catalog.lookup(key)
+        if key not in WORDS and known is None:
+            raise _unknown(flag)
+        takes = WORDS[key] if known is None else known.takes
+        key = key if known is None else known.name
+        wanted = "a value"
+    if text is None and takes == "required":
+        text = words.next_value()
+        if text is None:
+            raise OptionError(f"{flag}: expected {wanted}, but no value came")
+    if text is None and declared is not None and declared.bare is not None:
+        text = words.next_value(not_a_file=True)
+    return Entry(key, text, COMMAND_LINE)
 
 
 def _split(word: str) -> tuple[str, str | None]:
@@ -97,23 +177,19 @@ def _split(word: str) -> tuple[str, str | None]:
     return word[:2], word[2:] or None
 
 
-def _value(declared: Declaration, flag: str, text: str | None, words: _Words) -> Any:
-    if text is None:
-        text = words.next_value()
-    if text is None:
-        raise OptionError(f"{flag}: expected {expected(declared)}, but no value came")
-    return from_text(declared, text, flag)
-
-
-def _hint(flag: str) -> str:
-    words = (known.removeprefix("--") for known in _by_flag() if known.startswith("--"))
-    match = nearest(flag.removeprefix("--"), words) if flag.startswith("--") else None
-    return f"did you mean --{match}?" if match else "--help lists all of them"
+def _unknown(flag: str) -> OptionError:
+    match = nearest(flag.removeprefix("--"), [name for name in names() if len(name) > 1]) if flag[:2] == "--" else None
+    return OptionError(
+        f"unknown option {flag}; {f'did you mean {dashed(match)}?' if match else '--help lists all of them'}"
+    )
 
 
 def _app_file(word: str) -> str:
     if not word.endswith(_APP_SUFFIXES):
-        raise OptionError(f"expected an option or a file such as app.py, but {word!r} came; a module needs --module")
+        raise OptionError(
+            f"expected an option, an app such as app.py or a config file such as app.ini, but {word!r} came; "
+            "a module needs --module"
+        )
     return word
 
 

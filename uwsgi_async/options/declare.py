@@ -19,8 +19,9 @@ class Declaration:
     ``flags``: every spelling without dashes, the main one first; a one-letter spelling is the short form.
     ``minimum`` and ``maximum``: the range of a number, both included; None is no bound.
     ``repeat``: given several times, the values add up to a tuple. ``unit``: "seconds", "bytes" or "".
-    ``field``: name of the dataclass field; ``type``: its type; ``default``: its default.
-    ``subsystem``: the dataclass it belongs to.
+    ``bare``: the value when the option is given without one; None: it needs one. ``placeholders``: ``%(...)`` means
+    something to the option itself. ``field``: name of the dataclass field; ``type``: its type; ``default``: its
+    default. ``subsystem``: the dataclass it belongs to.
     """
 
     flags: tuple[str, ...]
@@ -33,6 +34,8 @@ class Declaration:
     subsystem: type
     minimum: float | None
     maximum: float | None
+    bare: str | None
+    placeholders: bool
 
 
 def option(
@@ -43,13 +46,24 @@ def option(
     repeat: bool = False,
     minimum: float | None = None,
     maximum: float | None = None,
+    bare: str | None = None,
+    placeholders: bool = False,
 ) -> Any:
     """Declare an option as a dataclass field.
 
     ``flags`` are uWSGI's spellings, without the leading dashes, the main one first. ``minimum`` and ``maximum`` are
-    the range of a number, both included; None is no bound.
+    the range of a number, both included; None is no bound. ``bare`` and ``placeholders``: see `Declaration`.
     """
-    declared = {"flags": flags, "help": help, "unit": unit, "repeat": repeat, "minimum": minimum, "maximum": maximum}
+    declared = {
+        "flags": flags,
+        "help": help,
+        "unit": unit,
+        "repeat": repeat,
+        "minimum": minimum,
+        "maximum": maximum,
+        "bare": bare,
+        "placeholders": placeholders,
+    }
     return dataclasses.field(default=default, metadata={_KEY: declared})
 
 

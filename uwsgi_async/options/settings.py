@@ -23,7 +23,9 @@ HttpParser = Literal["httptools", "h11"]
 class SocketOptions:
     """Where to listen. For `instance.listeners`."""
 
-    http_socket: tuple[str, ...] = option((), "http-socket", "http", repeat=True, help="serve HTTP/1.1 at this address")
+    http_socket: tuple[str, ...] = option(
+        (), "http-socket", "http", "http11-socket", repeat=True, help="serve HTTP/1.1 at this address"
+    )
     socket: tuple[str, ...] = option(
         (), "socket", "uwsgi-socket", "s", repeat=True, help="serve the uwsgi protocol at this address"
     )
@@ -35,7 +37,9 @@ class SocketOptions:
         minimum=1,
         maximum=65535,
     )
-    chmod_socket: str | None = option(None, "chmod-socket", "C", help="mode of UNIX sockets, in octal, e.g. 660")
+    chmod_socket: str | None = option(
+        None, "chmod-socket", "chmod", "C", bare="666", help="mode of UNIX sockets, in octal; 666 when none is given"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +75,9 @@ class PacketOptions:
 class CoreOptions:
     """How many requests at once, and for how long. For `cores`."""
 
-    cores: int = option(100, "async", "cores", help="requests handled at once in a worker", minimum=1)
+    cores: int = option(
+        100, "async", "cores", "gevent", "asyncio", help="requests handled at once in a worker", minimum=1
+    )
     max_connections: int = option(
         10_000,
         "max-connections",
@@ -83,13 +89,19 @@ class CoreOptions:
         0.0, "harakiri", "t", unit="seconds", help="cancel a request that runs longer; 0 = no limit", minimum=0
     )
     header_timeout: float = option(
-        30 * SECONDS, "header-timeout", unit="seconds", help="time for a request's head to arrive", minimum=0.001
+        30 * SECONDS,
+        "header-timeout",
+        "http-headers-timeout",
+        unit="seconds",
+        help="time for a request's head to arrive",
+        minimum=0.001,
     )
     keepalive_timeout: float = option(
         75 * SECONDS,
         "keepalive-timeout",
         "http-keepalive",
         unit="seconds",
+        bare="75",
         help="life of an idle connection",
         minimum=0,
     )
@@ -190,8 +202,6 @@ class LoopOptions:
         False,
         "greenlet",
         "ugreen",
-        "gevent",
-        "asyncio",
         help="sync apps run in the cores and give way to each other (the default; all these names mean the same)",
     )
 

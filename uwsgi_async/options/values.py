@@ -66,6 +66,11 @@ def is_flag(declaration: Declaration) -> bool:
     return _kind(declaration) is bool
 
 
+def is_number(declaration: Declaration) -> bool:
+    """True for an option that takes a number."""
+    return _kind(declaration) in (int, float)
+
+
 def _kind(declaration: Declaration) -> Any:
     """The type of one item: of ``tuple[str, ...]`` and of ``str | None`` it is str."""
     kind = declaration.type
