@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from uwsgi_async.instance.requestlog import RequestRecord, configure_logging, format_line
+from uwsgi_async.instance.logrecord import RequestRecord, default_line, one_line
+from uwsgi_async.instance.requestlog import configure_logging
 from uwsgi_async.options.settings import LogOptions
 
 ENDED = 1_763_937_730.75
@@ -19,7 +20,7 @@ RECORD = RequestRecord(
     remote_user="",
     var_count=32,
     var_bytes=401,
-    ended=ENDED,
+    began=ENDED,
     method="GET",
     uri="/a?b=c",
     body_bytes=1024,
@@ -44,7 +45,7 @@ def _loggers_as_they_were() -> Iterator[None]:
 
 
 def test_a_line_has_uwsgis_shape() -> None:
-    assert format_line(RECORD) == (
+    assert default_line(RECORD) == (
         "[pid: 12|app: 0|req: 3/4] 127.0.0.1 () {32 vars in 401 bytes} "
         f"[{time.ctime(ENDED)}] GET /a?b=c => generated 1024 bytes in 12 msecs (HTTP/1.1 200) "
         "2 headers in 77 bytes (5 switches on core 9)"
@@ -52,28 +53,28 @@ def test_a_line_has_uwsgis_shape() -> None:
 
 
 def test_micros_are_told_on_request() -> None:
-    assert " bytes in 12999 micros (HTTP/1.1" in format_line(RECORD, micros=True)
+    assert " bytes in 12999 micros (HTTP/1.1" in default_line(RECORD, micros=True)
 
 
 def test_whole_milliseconds_do_not_lose_one_to_the_float() -> None:
     for millis in range(1000):
-        assert f" bytes in {millis} msecs (" in format_line(dataclasses.replace(RECORD, elapsed=millis / 1000))
+        assert f" bytes in {millis} msecs (" in default_line(dataclasses.replace(RECORD, elapsed=millis / 1000))
 
 
 def test_a_clock_that_went_back_is_no_time() -> None:
-    assert " in 0 msecs " in format_line(dataclasses.replace(RECORD, elapsed=-1.0))
+    assert " in 0 msecs " in default_line(dataclasses.replace(RECORD, elapsed=-1.0))
 
 
 def test_via_is_named_between_spaces() -> None:
-    assert " msecs via sendfile() (HTTP/1.1 200)" in format_line(dataclasses.replace(RECORD, via="sendfile"))
+    assert " msecs via sendfile() (HTTP/1.1 200)" in default_line(dataclasses.replace(RECORD, via="sendfile"))
 
 
 def test_the_user_is_in_parentheses() -> None:
-    assert "] 127.0.0.1 (ada) {" in format_line(dataclasses.replace(RECORD, remote_user="ada"))
+    assert "] 127.0.0.1 (ada) {" in default_line(dataclasses.replace(RECORD, remote_user="ada"))
 
 
 def test_empty_fields_are_empty() -> None:
-    line = format_line(dataclasses.replace(RECORD, remote_addr="", method="", uri="", protocol="", app_id=-1))
+    line = default_line(dataclasses.replace(RECORD, remote_addr="", method="", uri="", protocol="", app_id=-1))
     assert line.startswith("[pid: 12|app: -1|req: 3/4]  () {")
     assert "]   => generated" in line
     assert "( 200)" in line
@@ -83,7 +84,7 @@ def test_empty_fields_are_empty() -> None:
 def test_control_characters_are_escaped_so_that_a_request_is_one_line(field: str) -> None:
     for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029):
         changes: dict[str, Any] = {field: f"a{chr(code)}b"}
-        line = format_line(dataclasses.replace(RECORD, **changes))
+        line = one_line(default_line(dataclasses.replace(RECORD, **changes)))
         escape = f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
         assert f"a{escape}b" in line
         assert chr(code) not in line
@@ -91,12 +92,12 @@ def test_control_characters_are_escaped_so_that_a_request_is_one_line(field: str
 
 
 def test_other_characters_stay() -> None:
-    assert "GET /\xe4\u20ac\xa0\\ =>" in format_line(dataclasses.replace(RECORD, uri="/\xe4\u20ac\xa0\\"))
+    assert "GET /\xe4\u20ac\xa0\\ =>" in one_line(default_line(dataclasses.replace(RECORD, uri="/\xe4\u20ac\xa0\\")))
 
 
 def test_the_time_is_that_of_each_records_second() -> None:
     for second in (0, 1, 86_400, 0):
-        assert f"[{time.ctime(second)}]" in format_line(dataclasses.replace(RECORD, ended=second + 0.999))
+        assert f"[{time.ctime(second)}]" in default_line(dataclasses.replace(RECORD, began=second + 0.999))
 
 
 def test_messages_and_requests_go_to_stderr_plain_and_once(capsys: pytest.CaptureFixture[str]) -> None:

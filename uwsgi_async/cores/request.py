@@ -6,11 +6,10 @@ packets look like (`wire`), the answer (`response`).
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from uwsgi_async.errors import BadRequestError, DisconnectedError
+from uwsgi_async.errors import BadRequestError, DisconnectedError, PeerError
 from uwsgi_async.wire.vars import Vars
 
 if TYPE_CHECKING:
@@ -48,16 +47,12 @@ class Request:
         """Seconds since the request began."""
         return self.core.poller.time() - self.started
 
-    @property
-    def began(self) -> float:
-        """Unix time at which the request began: the request log's time stamp."""
-        return time.time() - self.elapsed
-
 
 class RequestBody:
     """A request's body, read while it arrives.
 
     ``length``: bytes announced; None when the client did not say. ``received``: bytes handed in so far.
+    ``read_error``: the client went away, was too slow or sent nonsense.
     Reading returns b"" at the end. Each read raises `DisconnectedError` when the client went away before the end,
     `PeerTimeoutError` when it was silent too long, `BadRequestError` when the body is malformed or larger than
     ``limit`` bytes (0: no limit). Source: PEP 3333, "Input and Error Streams".
@@ -65,7 +60,18 @@ class RequestBody:
 
     # What has come and was not read: the rest of `_data` from `_position` on, then the pieces of `_more`. They are put
     # together only when they are read, so that a body that is read at once is copied once.
-    __slots__ = ("_available", "_data", "_more", "_position", "_receive", "complete", "length", "limit", "received")
+    __slots__ = (
+        "_available",
+        "_data",
+        "_more",
+        "_position",
+        "_receive",
+        "complete",
+        "length",
+        "limit",
+        "read_error",
+        "received",
+    )
 
     def __init__(self, receive: Callable[[], Awaitable[bytes]] | None, length: int | None, limit: int) -> None:
         self._receive = receive
@@ -77,6 +83,7 @@ class RequestBody:
         self.limit = limit
         self.received = 0
         self.complete = receive is None
+        self.read_error = False
 
     def __repr__(self) -> str:
         return f"<RequestBody {self.received} of {self.length} bytes{', complete' if self.complete else ''}>"
@@ -154,10 +161,15 @@ class RequestBody:
 
     async def _fill(self) -> None:
         assert self._receive is not None
-        data = await self._receive()
+        try:
+            data = await self._receive()
+        except PeerError:
+            self.read_error = True
+            raise
         if not data:
             self.complete = True
             if self.length is not None and self.received < self.length:
+                self.read_error = True
                 raise DisconnectedError(
                     f"the client closed the connection after {self.received} of {self.length} bytes of the body"
                 )

@@ -36,13 +36,14 @@ class Response:
     ``http_1_1``: the client understands chunks. ``keep_alive``: the connection may live on; set to False to close
     it after the answer. ``head_only``: the request was a HEAD. ``date``: add a Date header.
     ``status`` and ``fields``: what `start` was given, the app's headers encoded.
+    ``write_error``: the client went away, or took nothing for too long.
     ``body_bytes`` and ``header_bytes`` are what was sent, framing not counted in the body.
     """
 
     # Defaults stand in the class: a response costs what it sets, and most set little.
     status = ""
     fields: Fields = NO_FIELDS
-    head_sent = complete = False
+    head_sent = complete = write_error = False
     body_bytes = header_bytes = 0
     via = ""
     _chunked = _no_body = False

@@ -59,10 +59,12 @@ async def serve_request(service: Service, request: Request) -> None:
         if not response.complete:
             await response.finish()
     except DisconnectedError as error:
+        response.write_error = not request.body.read_error
         logger.info("%s: %s", _name(request), error)
         response.refuse(400)
         request.connection.close()
     except PeerTimeoutError as error:
+        response.write_error = not request.body.read_error
         logger.warning("%s: %s", _name(request), error)
         response.refuse(408)
     except BadRequestError as error:

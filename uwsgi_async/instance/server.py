@@ -16,14 +16,13 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import fields
-from functools import partial
 from typing import Any
 
 import anyio
 
 from uwsgi_async.api import asynchronous
 from uwsgi_async.api.information import InstanceInformation
-from uwsgi_async.api.process import controlled
+from uwsgi_async.api.process import controlled, worker_id
 from uwsgi_async.compat.uwsgi_module import UwsgiModule, installed, make_module
 from uwsgi_async.cores.connection import ConnectionProtocol
 from uwsgi_async.cores.http import HttpProtocol
@@ -40,7 +39,7 @@ from uwsgi_async.handlers.environ import AsyncInput, Environ, SyncInput
 from uwsgi_async.handlers.wsgi import AsyncHandler, SyncHandler, ThreadHandler
 from uwsgi_async.instance.control import SingleProcess
 from uwsgi_async.instance.listeners import Listener, open_listener, systemd_fds
-from uwsgi_async.instance.requestlog import RequestRecord, format_line
+from uwsgi_async.instance.requestlog import RequestLog
 from uwsgi_async.instance.watchdog import Watchdog
 from uwsgi_async.options.build import build, by_field
 from uwsgi_async.options.settings import Options
@@ -48,7 +47,6 @@ from uwsgi_async.wire.address import FdAddress, parse_address
 from uwsgi_async.wire.http import Endpoint
 
 logger = logging.getLogger("uwsgi_async")
-request_logger = logging.getLogger("uwsgi_async.request")
 
 App = Callable[..., Any]
 
@@ -270,9 +268,8 @@ def _accept(
     handler: Handler,
     account: Callable[[Request], None] | None,
 ) -> list[Acceptor]:
-    log = partial(_log_request, options, os.getpid())
-    log_all = request_logger.isEnabledFor(logging.INFO)
-    service = Service(handler=handler, limit_post=options.cores.limit_post, log=log, log_all=log_all, account=account)
+    log = RequestLog(options.log, os.getpid(), worker_id())
+    service = Service(handler, options.cores.limit_post, log, log.always, account)
     acceptors = []
     for listener in listeners:
         protocol: ConnectionProtocol
@@ -309,34 +306,3 @@ def _close_connections(pool: Pool) -> None:
     pool.close()
     for connection in list(pool.connections):
         connection.close()
-
-
-def _log_request(options: Options, pid: int, request: Request) -> None:
-    vars, response, pool = request.vars, request.response, request.connection.pool
-    record = RequestRecord(
-        pid=pid,
-        app_id=0,
-        app_requests=pool.requests,
-        total_requests=pool.requests,
-        remote_addr=vars.get("REMOTE_ADDR", ""),
-        remote_user=vars.get("REMOTE_USER", ""),
-        var_count=2 * len(vars),
-        var_bytes=sum(4 + len(key) + len(value) for key, value in vars.items()),
-        ended=request.began,
-        method=vars.get("REQUEST_METHOD", ""),
-        uri=vars.get("REQUEST_URI", ""),
-        body_bytes=response.body_bytes,
-        elapsed=request.elapsed,
-        protocol=vars.get("SERVER_PROTOCOL", ""),
-        status=response.code,
-        header_count=response.header_count,
-        header_bytes=response.header_bytes,
-        switches=request.switches + 1,
-        core=request.core.id,
-        via=response.via,
-    )
-    line = format_line(record, micros=options.log.log_micros)
-    if request.log_this and not request_logger.isEnabledFor(logging.INFO):
-        logger.info("%s", line)
-    else:
-        request_logger.info("%s", line)

@@ -189,7 +189,36 @@ class LogOptions:
     """What is logged. For `instance.requestlog`."""
 
     disable_logging: bool = option(False, "disable-logging", "L", help="do not log requests")
+    log_format: str | None = option(
+        None, "log-format", "logformat", placeholders=True, help="the request's line: text with %(variables)"
+    )
+    log_json: bool = option(False, "log-json", help="log requests and messages as JSON, one object a line")
     log_micros: bool = option(False, "log-micros", help="log response times in microseconds, not milliseconds")
+    log_x_forwarded_for: bool = option(
+        False, "log-x-forwarded-for", help="log the client's address from X-Forwarded-For"
+    )
+    log_slow: int = option(
+        0, "log-slow", help="log requests that took so many milliseconds, in any case; 0 = not", minimum=0
+    )
+    log_big: int = option(
+        0, "log-big", unit="bytes", help="log responses of so many bytes in any case; 0 = not", minimum=0
+    )
+    log_zero: bool = option(False, "log-zero", help="log responses without a body in any case")
+    log_4xx: bool = option(False, "log-4xx", help="log responses with a status from 400 to 499 in any case")
+    log_5xx: bool = option(False, "log-5xx", help="log responses with a status from 500 to 599 in any case")
+    log_sendfile: bool = option(False, "log-sendfile", help="log responses by sendfile in any case")
+    log_date: str | None = option(
+        None,
+        "log-date",
+        "logdate",
+        "log-prefix",
+        bare="true",
+        placeholders=True,
+        help="put the time before each message; a value is a format for strftime",
+    )
+    log_format_strftime: bool = option(
+        False, "log-format-strftime", "logformat-strftime", help="write %(ftime) in the format of log-date"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,9 +12,17 @@ class Vars(dict[str, str]):
     shared, so that the work is done once for many requests; None when there is none.
     """
 
-    __slots__ = ("environ", "shared")
+    __slots__ = ("_size", "environ", "shared")
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.shared = False
         self.environ: dict[str, Any] | None = None
+        self._size = 0
+
+    @property
+    def packet_size(self) -> int:
+        """The bytes that these variables take in a uwsgi packet."""
+        if not self._size:
+            self._size = 4 * len(self) + sum(map(len, self)) + sum(map(len, self.values()))
+        return self._size
