@@ -65,7 +65,7 @@ async def suspend() -> bool:
     request = current_request.get()
     if request is not None:
         request.switches += 1
-        if request.core.watches and _in_its_core(request):
+        if request.core.watches.active and _in_its_core(request):
             await request.core.watches.wait()
             return True
     await checkpoint()

@@ -220,7 +220,7 @@ def _async_sleep(seconds: float, /) -> bytes:
     over at the next `suspend` or yield.
     """
     watches = the_request().core.watches
-    if watches:
+    if watches.active:
         call_in_loop(watches.set_timeout, seconds)
     else:
         wait_for(asynchronous.async_sleep, seconds, name="async_sleep")
@@ -251,7 +251,7 @@ def _suspend() -> bool:
         return wait_for(asynchronous.suspend, name="suspend")
     # In a thread of the request: the fds are the core's, the wait is the thread's.
     request.switches += 1
-    if request.core.watches:
+    if request.core.watches.active:
         wait_for(request.core.watches.wait)
     return True
 

@@ -115,7 +115,12 @@ class Pool:
         core.row += 1
         if core.waking or core.row >= _SERVE_IN_A_ROW or not self.ready:
             return None
-        return self._next()
+        connection = self.ready.popleft()
+        # The poller's last beat is near enough, and costs no look at the clock.
+        waited = self.poller.heartbeat - connection.ready_since
+        if waited > self._longest_wait:
+            self._longest_wait = waited
+        return connection
 
     async def take(self, core: Core) -> Connection:
         """Return the next connection for ``core``; sleep until there is one."""
@@ -124,7 +129,7 @@ class Pool:
             self.poller.turn()
             await checkpoint()
         core.row = 0
-        while not self.ready:
+        while (connection := self.take_nowait(core)) is None:
             self._wake_next = 1  # one task has kept up with all of them: the next batch begins with one again
             if self._drained is not None and self.busy == 0:
                 self._drained.set()
@@ -134,14 +139,6 @@ class Pool:
             finally:
                 if not self._note_awake(core):  # cancelled
                     self._idle.remove(core)
-        return self._next()
-
-    def _next(self) -> Connection:
-        connection = self.ready.popleft()
-        # The poller's last beat is near enough, and costs no look at the clock.
-        waited = self.poller.heartbeat - connection.ready_since
-        if waited > self._longest_wait:
-            self._longest_wait = waited
         return connection
 
     def begin_closing(self) -> None:

@@ -12,17 +12,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from uwsgi_async.errors import AppError
-from uwsgi_async.wire.http import (
-    CLOSE,
-    LAST_CHUNK,
-    NO_FIELDS,
-    Fields,
-    check_status,
-    encode_chunk,
-    encode_fields,
-    encode_head,
-    simple_response,
-)
+from uwsgi_async.wire.http import LAST_CHUNK, ResponseHead, encode_chunk, response_head, simple_response
 
 if TYPE_CHECKING:
     from uwsgi_async.cores.connection import Connection
@@ -35,14 +25,14 @@ class Response:
 
     ``http_1_1``: the client understands chunks. ``keep_alive``: the connection may live on; set to False to close
     it after the answer. ``head_only``: the request was a HEAD. ``date``: add a Date header.
-    ``status`` and ``fields``: what `start` was given, the app's headers encoded.
+    ``status``: what `start` was given, or the code of a refusal; "" before there is one.
     ``write_error``: the client went away, or took nothing for too long.
     ``body_bytes`` and ``header_bytes`` are what was sent, framing not counted in the body.
     """
 
     # Defaults stand in the class: a response costs what it sets, and most set little.
     status = ""
-    fields: Fields = NO_FIELDS
+    _started: ResponseHead | None = None
     head_sent = complete = write_error = False
     body_bytes = header_bytes = 0
     via = ""
@@ -68,10 +58,9 @@ class Response:
     def start(self, status: str, headers: list[tuple[str, str]]) -> None:
         """Take status and headers; sent with the first byte of the body. A second call replaces the first.
 
-        Raises TypeError and `AppError` as `check_status` and `encode_fields` do, and changes nothing then.
+        Raises TypeError and `AppError` as `response_head` does, and changes nothing then.
         """
-        check_status(status)
-        self.fields = encode_fields(headers)
+        self._started = response_head(status, headers)
         self.status = status
 
     def send_all_nowait(self, body: bytes) -> bytes:
@@ -104,7 +93,7 @@ class Response:
     @property
     def header_count(self) -> int:
         """The headers that the app gave."""
-        return self.fields[2]
+        return 0 if self._started is None else self._started.count
 
     async def send_all(self, body: bytes) -> None:
         """Send head and complete body, and end the response."""
@@ -181,25 +170,24 @@ class Response:
 
     def _head(self, length: int | None) -> bytes:
         """Return the bytes of the head and decide how the body is framed. ``length``: None if not known yet."""
-        if not self.status:
+        started = self._started
+        if started is None:
             raise AppError("the app returned without calling start_response")
-        if self._connection.pool.closing:
+        if started.close or self._connection.pool.closing:
             self.keep_alive = False
-        _, kinds, _, announced = self.fields
-        if kinds & CLOSE:
-            self.keep_alive = False
-        bodyless = self.status[:3] in ("204", "304")
-        self._no_body = self.head_only or bodyless
-        self._remaining = announced if announced is not None else length
-        add_length = None if announced is not None or bodyless else length
-        if self.head_only and length == 0:
-            add_length = None  # the app knows that a HEAD needs no body: 0 would be a guess
-        if announced is None and length is None and not bodyless:
-            self._chunked = self.http_1_1
-            self.keep_alive = self.keep_alive and self._chunked
-        data = encode_head(
-            self.status,
-            self.fields,
+        announced = started.length
+        self._no_body = self.head_only or started.bodyless
+        if announced is not None:
+            self._remaining, add_length = announced, None
+        else:
+            self._remaining = length
+            add_length = None if started.bodyless else length
+            if length is None and not started.bodyless:
+                self._chunked = self.http_1_1
+                self.keep_alive = self.keep_alive and self._chunked
+            elif self.head_only and length == 0:
+                add_length = None  # the app knows that a HEAD needs no body: 0 would be a guess
+        data = started.encode(
             http_1_1=self.http_1_1,
             keep_alive=self.keep_alive,
             chunked=self._chunked,

@@ -85,11 +85,10 @@ async def serve_request(service: Service, request: Request) -> None:
         request.connection.linger()
         raise
     finally:
-        if core.watches:
+        if core.watches.active:
             core.watches.clear()
-        core.request = None
+        core.request = None  # current_request still names it, and is asked whether its core does: see `the_request`
         core.requests += 1
-        current_request.set(None)
         request.connection.pool.requests += 1
         if service.account is not None:
             service.account(request)

@@ -120,10 +120,21 @@ class Watches:
     """What one waiter (a core, or any task) watches, and how its last wait ended.
 
     ``ready_fd``: the fd that ended the last wait; -1 after a timeout, and before the first wait.
-    ``timed_out``: whether a timeout ended the last wait.
+    ``timed_out``: whether a timeout ended the last wait. ``active``: whether there is anything to wait for.
     """
 
-    __slots__ = ("_error", "_fds", "_parker", "_parking", "_poller", "_timer", "_woken", "ready_fd", "timed_out")
+    __slots__ = (
+        "_error",
+        "_fds",
+        "_parker",
+        "_parking",
+        "_poller",
+        "_timer",
+        "_woken",
+        "active",
+        "ready_fd",
+        "timed_out",
+    )
 
     def __init__(self, poller: Poller, parker: Parker) -> None:
         self._poller = poller
@@ -134,14 +145,10 @@ class Watches:
         self._woken = False
         self._error: OSError | None = None
         self.ready_fd = -1
-        self.timed_out = False
+        self.timed_out = self.active = False
 
     def __repr__(self) -> str:
         return f"<Watches fds={sorted(self._fds)} timer={self._timer} ready_fd={self.ready_fd}>"
-
-    def __bool__(self) -> bool:
-        """Whether there is anything to wait for."""
-        return bool(self._fds) or self._timer is not None
 
     def add(self, fd: int, *, write: bool, timeout: float | None) -> None:
         """Watch ``fd`` until the next wait has ended.
@@ -163,11 +170,13 @@ class Watches:
         else:
             sources[fd] = source
             self._fds[fd] = source
+        self.active = True
         if timeout is not None and timeout > 0:
             self.set_timeout(timeout)
 
     def set_timeout(self, seconds: float) -> None:
         """End the next wait in ``seconds`` from now at the latest. An earlier timeout stays."""
+        self.active = True
         timers = self._poller.timers
         if self._timer is not None:
             if self._timer.when <= self._poller.time() + seconds:
@@ -194,7 +203,7 @@ class Watches:
 
     def clear(self) -> None:
         """Watch nothing any more. `ready_fd` and `timed_out` stay."""
-        self._parking = self._woken = False
+        self._parking = self._woken = self.active = False
         self._error = None
         fds, self._fds = self._fds, {}
         for source in fds.values():

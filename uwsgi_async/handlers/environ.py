@@ -37,11 +37,11 @@ class FileWrapper:
 class AsyncInput:
     """``wsgi.input`` of an async handler: `await` each read, or iterate with ``async for``."""
 
-    __slots__ = ("_body", "_fd")
+    __slots__ = ("_body", "_request")
 
     def __init__(self, request: Request) -> None:
+        self._request = request
         self._body = request.body
-        self._fd = request.connection.fd
 
     async def read(self, size: int | None = -1) -> bytes:
         """Return ``size`` bytes, fewer only at the end; all that is left with -1 or None."""
@@ -57,7 +57,7 @@ class AsyncInput:
         return self._body.__aiter__()
 
     def fileno(self) -> int:
-        return self._fd
+        return self._request.connection.fd
 
     def close(self) -> None:
         """Do nothing: the server owns the connection."""
@@ -66,11 +66,11 @@ class AsyncInput:
 class SyncInput:
     """``wsgi.input`` of a sync handler: reads give way to other cores while they wait. PEP 3333."""
 
-    __slots__ = ("_body", "_fd", "_position")
+    __slots__ = ("_body", "_position", "_request")
 
     def __init__(self, request: Request) -> None:
+        self._request = request
         self._body: RequestBody = request.body
-        self._fd = request.connection.fd
         self._position = 0
 
     def read(self, size: int | None = -1) -> bytes:
@@ -102,7 +102,7 @@ class SyncInput:
         raise OSError("wsgi.input cannot seek: the body is read while it arrives")
 
     def fileno(self) -> int:
-        return self._fd
+        return self._request.connection.fd
 
     def close(self) -> None:
         """Do nothing: the server owns the connection."""

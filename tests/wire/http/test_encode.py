@@ -1,4 +1,4 @@
-"""The rules of `encode_head` and its small companions."""
+"""The rules of `ResponseHead` and its small companions."""
 
 import re
 from email.utils import parsedate_to_datetime
@@ -11,11 +11,9 @@ from uwsgi_async.errors import AppError, UsageError
 from uwsgi_async.wire.http import (
     CONTINUE,
     LAST_CHUNK,
-    check_status,
     date_header,
     encode_chunk,
-    encode_fields,
-    encode_head,
+    response_head,
     simple_response,
 )
 from uwsgi_async.wire.http import encode as module
@@ -23,8 +21,7 @@ from uwsgi_async.wire.http import encode as module
 
 def encode(status: str = "200 OK", headers: Any = (), **options: Any) -> bytes:
     options = {"http_1_1": True, "keep_alive": True, "date": False, **options}
-    check_status(status)
-    return encode_head(status, encode_fields(list(headers)), **options)
+    return response_head(status, list(headers)).encode(**options)
 
 
 def test_app_headers_come_first_and_in_order() -> None:

@@ -1,9 +1,15 @@
-"""Response heads, chunks and whole error responses to bytes (RFC 9112, 4 and 7.1)."""
+"""Response heads, chunks and whole error responses to bytes (RFC 9112, 4 and 7.1).
+
+What lives here: `response_head`, which checks what an app says once and remembers it, and `ResponseHead`, which gives
+the bytes for each framing. What does not: which framing it is (`cores.response`).
+"""
+
+from __future__ import annotations
 
 import re
-import time
 from email.utils import formatdate
 from http import HTTPStatus
+from time import time
 
 from uwsgi_async.errors import AppError, UsageError
 
@@ -17,7 +23,11 @@ MAX_CACHED = 1024
 MAX_CACHED_LINE = 256
 """Header lines that are remembered, and the longest: apps send the same ones again and again."""
 
-_PLAIN, _DATE, _CONNECTION, _LENGTH, CLOSE = 0, 1, 2, 4, 8
+MAX_HEADS = 256
+MAX_CACHED_HEAD = 1024
+"""Whole heads that are remembered, and the longest in characters: half a megabyte at most."""
+
+_PLAIN, _DATE, _CONNECTION, _LENGTH, _CLOSE = 0, 1, 2, 4, 8
 _KINDS = {"date": _DATE, "connection": _CONNECTION, "content-length": _LENGTH}
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(r"[\x01-\x09\x0b\x0c\x0e-\xff]*")
@@ -31,15 +41,117 @@ _good_statuses: set[str] = set()
 _date = (0, "")
 
 
-Fields = tuple[str, int, int, int | None]
-"""An app's header fields, checked and encoded by `encode_fields`: their lines, flags such as `CLOSE`, how many they
-are, and the Content-Length in bytes, None without one. A plain tuple, because one is made for every response."""
+class ResponseHead:
+    """An app's status and header fields, checked and encoded, with the bytes that were last made of them.
 
-NO_FIELDS: Fields = ("", 0, 0, None)
+    ``bodyless``: the status means that there is no body (RFC 9110, 6.4.1). ``close``: the app asks for the end of the
+    connection. ``count``: the app's fields. ``length``: its Content-Length in bytes, None without one. Responses share
+    it: change nothing.
+    """
+
+    __slots__ = ("_encoded", "_key", "_kinds", "_second", "_text", "bodyless", "close", "count", "length", "status")
+
+    def __init__(self, status: str, headers: list[tuple[str, str]]) -> None:
+        _check_status(status)
+        self.status = status
+        self._text, self._kinds, self.length = _encode_fields(headers)
+        self.count = len(headers)
+        self.bodyless = status[:3] in ("204", "304")
+        self.close = bool(self._kinds & _CLOSE)
+        self._key: tuple[bool, bool, bool, int | None, bool] | None = None
+        self._second = 0
+        self._encoded = b""
+
+    def __repr__(self) -> str:
+        return f"<ResponseHead {self.status}, {self.count} fields>"
+
+    def encode(
+        self,
+        *,
+        http_1_1: bool,
+        keep_alive: bool,
+        chunked: bool = False,
+        content_length: int | None = None,
+        date: bool = True,
+    ) -> bytes:
+        """Return the bytes of the head.
+
+        Behind the app's fields are added: Content-Length for ``content_length`` (bytes; None = not added) unless the
+        app gave one, Transfer-Encoding if ``chunked``, Date if ``date`` and the app gave none, and Connection where
+        ``keep_alive`` is not what the version means by itself and the app gave none (RFC 9112, 9.3).
+
+        Raises `AppError` for a Content-Length of the app's in a chunked response, and `UsageError` for ``chunked``
+        with ``content_length`` or without ``http_1_1``.
+        """
+        now = int(time())
+        key = (http_1_1, keep_alive, chunked, content_length, date)
+        if key == self._key and now == self._second:
+            return self._encoded
+        text = ("HTTP/1.1 " if http_1_1 else "HTTP/1.0 ") + self.status + self._text
+        if chunked or content_length is not None:
+            text += _framing(http_1_1, chunked, content_length, self._kinds)
+        if keep_alive != http_1_1 and not self._kinds & _CONNECTION:
+            text += "\r\nConnection: keep-alive" if keep_alive else "\r\nConnection: close"
+        text += _date_end(now) if date and not self._kinds & _DATE else "\r\n\r\n"
+        self._encoded = encoded = text.encode("latin-1")
+        self._key, self._second = key, now
+        return encoded
 
 
-def check_status(status: str) -> None:
-    """Raise TypeError unless ``status`` is a str, `AppError` unless it is one as "200 OK", three digits at least."""
+_heads: dict[tuple[object, ...], ResponseHead] = {}
+
+
+def response_head(status: str, headers: list[tuple[str, str]]) -> ResponseHead:
+    """Return what an app gave to start_response, checked and encoded; the fields stay in its order.
+
+    Raises TypeError for a status that is no str and for anything but pairs of str, and `AppError` for a status that is
+    not as "200 OK", for a name or a value that HTTP cannot carry, for Transfer-Encoding (hop-by-hop, so not the
+    app's: PEP 3333), and for a second Content-Length or one that is no number of bytes.
+    """
+    key = (status, *headers)
+    try:
+        head = _heads.get(key)
+    except TypeError:  # something in it is not hashable: say what
+        head = None
+    if head is None:
+        head = ResponseHead(status, headers)
+        if len(head.status) + len(head._text) <= MAX_CACHED_HEAD:
+            if len(_heads) >= MAX_HEADS:
+                _heads.clear()  # those that still come are back in a moment
+            _heads[key] = head
+    return head
+
+
+def encode_chunk(data: bytes) -> bytes:
+    """Return ``data`` as one chunk; b"" gives b"", as an empty chunk would end the body."""
+    return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+
+
+def date_header() -> bytes:
+    r"""Return the field b"Date: ...\r\n" for now (RFC 9110, 5.6.7), made once per second."""
+    return _date_end(int(time()))[2:-2].encode("ascii")
+
+
+def simple_response(status: int) -> bytes:
+    """Return a whole response with ``status`` and its reason phrase as text; it closes the connection."""
+    try:
+        reason = HTTPStatus(status).phrase
+    except ValueError:
+        reason = "Unknown"
+    body = f"{status} {reason}\n".encode("ascii")
+    head = response_head(f"{status} {reason}", [("Content-Type", "text/plain")])
+    return head.encode(http_1_1=True, keep_alive=False, content_length=len(body)) + body
+
+
+def _date_end(now: int) -> str:
+    """Return the Date field for that second and the end of the head, for a text that has no line end yet."""
+    global _date
+    if now != _date[0]:
+        _date = (now, f"\r\nDate: {formatdate(now, usegmt=True)}\r\n\r\n")
+    return _date[1]
+
+
+def _check_status(status: str) -> None:
     if status in _good_statuses:
         return
     if not isinstance(status, str):
@@ -50,13 +162,8 @@ def check_status(status: str) -> None:
         _good_statuses.add(status)
 
 
-def encode_fields(headers: list[tuple[str, str]]) -> Fields:
-    """Return an app's headers, in its order, ready for `encode_head`.
-
-    Raises TypeError for anything but pairs of str, and `AppError` for a name or a value that HTTP cannot carry, for
-    Transfer-Encoding (hop-by-hop, so not the app's: PEP 3333), and for a second Content-Length or one that is no
-    number of bytes.
-    """
+def _encode_fields(headers: list[tuple[str, str]]) -> tuple[str, int, int | None]:
+    """Return the fields' lines, flags such as `_CLOSE`, and the Content-Length in bytes, None without one."""
     text = ""
     kinds = 0
     length = None
@@ -72,73 +179,7 @@ def encode_fields(headers: list[tuple[str, str]]) -> Fields:
                     raise AppError("expected one Content-Length from the app, got a second one")
                 length = number
             kinds |= kind
-    return text, kinds, len(headers), length
-
-
-def encode_head(
-    status: str,
-    fields: Fields = NO_FIELDS,
-    *,
-    http_1_1: bool,
-    keep_alive: bool,
-    chunked: bool = False,
-    content_length: int | None = None,
-    date: bool = True,
-) -> bytes:
-    """Return the head of a response.
-
-    ``status`` has passed `check_status`; ``fields`` are the app's. Behind them are added: Content-Length for
-    ``content_length`` (bytes; None = not added) unless the app gave one, Transfer-Encoding if ``chunked``, Date if
-    ``date`` and the app gave none, and Connection where ``keep_alive`` is not what the version means by itself and
-    the app gave none (RFC 9112, 9.3).
-
-    Raises `AppError` for a Content-Length of the app's in a chunked response, and `UsageError` for ``chunked`` with
-    ``content_length`` or without ``http_1_1``.
-    """
-    text, kinds, _, _ = fields
-    text = ("HTTP/1.1 " if http_1_1 else "HTTP/1.0 ") + status + text
-    if chunked or content_length is not None:
-        text += _framing(http_1_1, chunked, content_length, kinds)
-    if keep_alive != http_1_1 and not kinds & _CONNECTION:
-        text += "\r\nConnection: keep-alive" if keep_alive else "\r\nConnection: close"
-    text += _date_end() if date and not kinds & _DATE else "\r\n\r\n"
-    return text.encode("latin-1")
-
-
-def encode_chunk(data: bytes) -> bytes:
-    """Return ``data`` as one chunk; b"" gives b"", as an empty chunk would end the body."""
-    return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
-
-
-def date_header() -> bytes:
-    r"""Return the field b"Date: ...\r\n" for now (RFC 9110, 5.6.7), made once per second."""
-    return _date_end()[2:-2].encode("ascii")
-
-
-def simple_response(status: int) -> bytes:
-    """Return a whole response with ``status`` and its reason phrase as text; it closes the connection."""
-    try:
-        reason = HTTPStatus(status).phrase
-    except ValueError:
-        reason = "Unknown"
-    body = f"{status} {reason}\n".encode("ascii")
-    head = encode_head(
-        f"{status} {reason}",
-        encode_fields([("Content-Type", "text/plain")]),
-        http_1_1=True,
-        keep_alive=False,
-        content_length=len(body),
-    )
-    return head + body
-
-
-def _date_end() -> str:
-    """Return the Date field and the end of the head, for a text that has no line end yet."""
-    global _date
-    now = int(time.time())
-    if now != _date[0]:
-        _date = (now, f"\r\nDate: {formatdate(now, usegmt=True)}\r\n\r\n")
-    return _date[1]
+    return text, kinds, length
 
 
 def _content_length(value: str) -> int:
@@ -156,7 +197,7 @@ def _learn_line(header: tuple[str, str]) -> _Line:
     if not _VALUE.fullmatch(value):
         raise AppError(f"expected header values in latin-1 without CR, LF and NUL, got {header!r}")
     if kind == _CONNECTION and value.lower() == "close":
-        kind |= CLOSE
+        kind |= _CLOSE
     learned = (begin + value, kind, _content_length(value) if kind == _LENGTH else 0)
     if len(learned[0]) <= MAX_CACHED_LINE:
         if len(_lines) >= MAX_CACHED:
