@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 RECEIVE_SIZE = 64 * 1024
 _LINGER = 2.0  # seconds that a client has to read the answer to a request it has not sent completely
 _EVENTS = READ | PEER_CLOSED | EDGE
+_GONE = PEER_CLOSED | HANGUP
+_READABLE = READ | _GONE
+_WRITABLE = WRITE | HANGUP
 
 
 class ConnectionProtocol(Protocol):
@@ -91,24 +94,23 @@ class Connection:
         state = "closed" if self.closed else "lingering" if self.lingering else "parked" if self.parked else "served"
         return f"<Connection fd={self.fd} peer={self.peer or '-'} {state}>"
 
-    def serve(self, core: Core) -> Coroutine[Any, Any, None]:
-        return self.protocol.serve(self, core)
-
     # --- events -----------------------------------------------------------------------------------------------
 
     def on_event(self, mask: int) -> None:
-        if mask & (READ | PEER_CLOSED | HANGUP):
+        if mask & _READABLE:
             self.readable = True
-            if mask & (PEER_CLOSED | HANGUP):
+            if mask & _GONE:
                 self._peer_closed = True
             if self.parked:
                 self.parked = False
-                self.pool.enqueue(self)
+                pool = self.pool
+                self.ready_since = pool.poller.heartbeat
+                pool.ready.append(self)
             elif self._read_waiter is not None:
                 self._read_waiter.unpark()
             elif self.lingering:
                 self._discard()
-        if mask & (WRITE | HANGUP) and self._write_waiter is not None:
+        if mask & _WRITABLE and self._write_waiter is not None:
             self._write_waiter.unpark()
 
     def expire(self) -> None:

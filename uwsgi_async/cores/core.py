@@ -18,6 +18,7 @@ from uwsgi_async.fdwait.poller import Poller
 from uwsgi_async.fdwait.watch import Watches
 
 if TYPE_CHECKING:
+    from uwsgi_async.cores.connection import Connection
     from uwsgi_async.cores.request import Request
 
 logger = logging.getLogger("uwsgi_async")
@@ -39,18 +40,12 @@ class CoreStatistics:
     uri: str
 
 
-class Work(Protocol):
-    """What a core can serve: a connection."""
-
-    async def serve(self, core: Core) -> None: ...
-
-
 class WorkQueue(Protocol):
     """Where a core gets its work: the pool."""
 
-    def take_nowait(self, core: Core) -> Work | None: ...
+    def take_nowait(self, core: Core) -> Connection | None: ...
 
-    async def take(self, core: Core) -> Work: ...
+    async def take(self, core: Core) -> Connection: ...
 
 
 class Core:
@@ -105,8 +100,8 @@ class Core:
             with anyio.CancelScope() as self._scope:
                 try:
                     while not self.killed:
-                        work = pool.take_nowait(self) or await pool.take(self)
-                        await work.serve(self)
+                        connection = pool.take_nowait(self) or await pool.take(self)
+                        await connection.protocol.serve(connection, self)
                         if len(copy_context()) != clean:
                             return
                 except Exception:  # the app's errors end in its handler: this one is ours

@@ -52,7 +52,10 @@ class PoolStatistics:
 
 
 class Pool:
-    """The cores of a worker and the connections they serve."""
+    """The cores of a worker and the connections they serve.
+
+    ``requests``, ``running_time`` (seconds) and ``bytes_sent`` (heads and bodies) count the requests that have ended.
+    """
 
     def __init__(self, options: CoreOptions, poller: Poller, tasks: TaskGroup) -> None:
         self.options = options
@@ -60,7 +63,8 @@ class Pool:
         self.closing = False
         self.connections: set[Connection] = set()
         self.ready: deque[Connection] = deque()
-        self.requests = 0
+        self.requests = self.bytes_sent = 0
+        self.running_time = 0.0
         self.on_connection_closed: Callable[[], None] = lambda: None
         self._tasks = tasks
         self._context = copy_context()
@@ -94,7 +98,7 @@ class Pool:
         return self._cores
 
     def enqueue(self, connection: Connection) -> None:
-        """Let a readable connection wait for a core."""
+        """Let a readable connection wait for a core. `Connection.on_event` does the same, for each request."""
         connection.ready_since = self.poller.heartbeat
         self.ready.append(connection)
 
@@ -102,6 +106,9 @@ class Pool:
         """Wake cores for ready connections. Returns True to be called again when the loop has turned."""
         if not self.ready:
             return False
+        waited = self.poller.heartbeat - self.ready[0].ready_since
+        if waited > self._longest_wait:
+            self._longest_wait = waited
         if self._waking:
             return True  # those who were woken have not run yet: they may be enough
         wake = min(self._wake_next, len(self.ready))
@@ -115,12 +122,7 @@ class Pool:
         core.row += 1
         if core.waking or core.row >= _SERVE_IN_A_ROW or not self.ready:
             return None
-        connection = self.ready.popleft()
-        # The poller's last beat is near enough, and costs no look at the clock.
-        waited = self.poller.heartbeat - connection.ready_since
-        if waited > self._longest_wait:
-            self._longest_wait = waited
-        return connection
+        return self.ready.popleft()
 
     async def take(self, core: Core) -> Connection:
         """Return the next connection for ``core``; sleep until there is one."""

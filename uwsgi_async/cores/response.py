@@ -25,16 +25,14 @@ class Response:
 
     ``http_1_1``: the client understands chunks. ``keep_alive``: the connection may live on; set to False to close
     it after the answer. ``head_only``: the request was a HEAD. ``date``: add a Date header.
-    ``status``: what `start` was given, or the code of a refusal; "" before there is one.
     ``write_error``: the client went away, or took nothing for too long.
     ``body_bytes`` and ``header_bytes`` are what was sent, framing not counted in the body.
     """
 
     # Defaults stand in the class: a response costs what it sets, and most set little.
-    status = ""
     _started: ResponseHead | None = None
     head_sent = complete = write_error = False
-    body_bytes = header_bytes = 0
+    body_bytes = header_bytes = _refused = 0
     via = ""
     _chunked = _no_body = False
     _remaining: int | None = None
@@ -51,9 +49,16 @@ class Response:
         return f"<Response {self.status or '-'} {state}, {self.body_bytes} bytes>"
 
     @property
+    def status(self) -> str:
+        """What `start` was given, or the code of a refusal; "" before there is one."""
+        if self._refused:
+            return str(self._refused)
+        return "" if self._started is None else self._started.status
+
+    @property
     def code(self) -> int:
         """The status code; 0 before there is one."""
-        return int(self.status[:3]) if self.status else 0
+        return int(self.status[:3] or 0)
 
     def start(self, status: str, headers: list[tuple[str, str]]) -> None:
         """Take status and headers; sent with the first byte of the body. A second call replaces the first.
@@ -61,7 +66,6 @@ class Response:
         Raises TypeError and `AppError` as `response_head` does, and changes nothing then.
         """
         self._started = response_head(status, headers)
-        self.status = status
 
     def send_all_nowait(self, body: bytes) -> bytes:
         """Send head and complete body at once, and end the response. The path of nearly every request.
@@ -70,19 +74,19 @@ class Response:
         """
         if self.complete:  # disconnected by the app: what it still sends is lost
             return b""
-        data = self._head(len(body))
-        if self._no_body:
-            body = b""
-        elif self._remaining == len(body):
-            self._remaining = 0
-        else:
-            body = self._limit(body)
-        if body:
-            self.body_bytes = len(body)
-            data += encode_chunk(body) + LAST_CHUNK if self._chunked else body
-        elif self._chunked:
-            data += LAST_CHUNK
-        self._end()
+        size = len(body)
+        data = self._head(size)  # its framing is never chunked: the length is known
+        if not self._no_body:
+            if self._remaining == size:
+                self._remaining = 0
+            else:
+                body = self._limit(body)
+                size = len(body)
+            self.body_bytes = size
+            data += body
+        self.complete = True
+        if self._remaining:
+            self._note_missing()
         sent = self._connection.send_nowait(data)
         return data[sent:] if sent < len(data) else b""
 
@@ -147,7 +151,8 @@ class Response:
         if not self.head_sent:
             await self.send_all(b"")
             return
-        self._end()
+        self.complete = True
+        self._note_missing()
         if self._chunked and not self._no_body:
             await self._connection.send(LAST_CHUNK)
 
@@ -158,7 +163,7 @@ class Response:
         if not self.head_sent and not connection.closed:
             data = simple_response(code)
             head, _, body = data.partition(b"\r\n\r\n")
-            self.status = str(code)
+            self._refused = code
             self.head_sent = True
             self.header_bytes = len(head) + 4
             self.body_bytes = len(body)
@@ -187,13 +192,7 @@ class Response:
                 self.keep_alive = self.keep_alive and self._chunked
             elif self.head_only and length == 0:
                 add_length = None  # the app knows that a HEAD needs no body: 0 would be a guess
-        data = started.encode(
-            http_1_1=self.http_1_1,
-            keep_alive=self.keep_alive,
-            chunked=self._chunked,
-            content_length=add_length,
-            date=self.date,
-        )
+        data = started.encode((self.http_1_1, self.keep_alive, self._chunked, add_length, self.date))
         self.head_sent = True
         self.header_bytes = len(data)
         return data
@@ -208,8 +207,8 @@ class Response:
         self._remaining -= len(chunk)
         return chunk
 
-    def _end(self) -> None:
-        self.complete = True
+    def _note_missing(self) -> None:
+        """Look whether the app has sent as much as it announced: what is missing cannot be made up."""
         if self._remaining and not self._no_body:
             logger.error("the app sent %d bytes less than its Content-Length; connection closed", self._remaining)
             self.keep_alive = False

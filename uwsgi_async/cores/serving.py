@@ -36,14 +36,14 @@ class Service:
     """What the requests of a worker share.
 
     ``log``: called with each request that has ended; with ``log_all`` False only with those that asked for it.
-    ``account``: called with each request that has ended, where somebody keeps accounts; else None.
+    ``on_end``: called with each request that has ended; None where nobody waits for that.
     """
 
     handler: Handler
     limit_post: int
     log: Callable[[Request], None]
     log_all: bool
-    account: Callable[[Request], None] | None = None
+    on_end: Callable[[Request], None] | None = None
 
 
 async def serve_request(service: Service, request: Request) -> None:
@@ -89,9 +89,12 @@ async def serve_request(service: Service, request: Request) -> None:
             core.watches.clear()
         core.request = None  # current_request still names it, and is asked whether its core does: see `the_request`
         core.requests += 1
-        request.connection.pool.requests += 1
-        if service.account is not None:
-            service.account(request)
+        pool = request.connection.pool
+        pool.requests += 1
+        pool.running_time += core.poller.time() - request.started
+        pool.bytes_sent += response.header_bytes + response.body_bytes
+        if service.on_end is not None:
+            service.on_end(request)
         if service.log_all or request.log_this:
             service.log(request)
 

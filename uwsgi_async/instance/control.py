@@ -12,51 +12,38 @@ from collections.abc import Callable
 from uwsgi_async.api.information import mem
 from uwsgi_async.api.process import WorkerStatistics
 from uwsgi_async.cores.pool import Pool
-from uwsgi_async.cores.request import Request
 from uwsgi_async.instance.channel import Channel, Reload, Stop
 from uwsgi_async.instance.scoreboard import Field, Scoreboard
 
 MICROS = 1_000_000
-_REQUESTS = int(Field.REQUESTS)
 
 
 class Accounts:
-    """Keeps a worker's row of the scoreboard: the number of requests at once, the rest when `publish` is called."""
+    """Keeps a worker's row of the scoreboard. It is up to date when `publish` has been called."""
 
     def __init__(self, row: memoryview, now: Callable[[], float] = time.time) -> None:
         self.row = row
-        self._before = self._requests = row[Field.REQUESTS]
-        self._sent = row[Field.SENT]
-        self._running = row[Field.RUNNING_TIME] / MICROS
+        # What earlier processes of this worker have left.
+        self._requests, self._sent, self._running = row[Field.REQUESTS], row[Field.SENT], row[Field.RUNNING_TIME]
         row[Field.PID] = os.getpid()
         row[Field.LAST_SPAWN] = int(now()) * MICROS
         row[Field.ACCEPTING] = 1
         for field in (Field.DELTA_REQUESTS, Field.READY, Field.BUSY, Field.HEARTBEAT, Field.DEADLINE):
             row[field] = 0
 
-    def request(self, request: Request) -> None:
-        """Count a request that has ended. Runs for every one of them."""
-        self._requests = self.row[_REQUESTS] = self._requests + 1
-        self._running += request.core.poller.time() - request.started
-        response = request.response
-        self._sent += response.header_bytes + response.body_bytes
-
-    @property
-    def delta(self) -> int:
-        """The requests of this process."""
-        return self._requests - self._before
-
     def publish(self, pool: Pool) -> None:
-        """Write down what is not counted at once."""
+        """Write down what the pool has counted."""
         row = self.row
+        requests = self._requests + pool.requests
         row[Field.HEARTBEAT] = time.monotonic_ns()
         row[Field.BUSY] = pool.busy
-        row[Field.DELTA_REQUESTS] = self.delta
+        row[Field.REQUESTS] = requests
+        row[Field.DELTA_REQUESTS] = pool.requests
         row[Field.EXCEPTIONS] = sum(core.exceptions for core in pool.cores)
         row[Field.HARAKIRIS] = sum(core.harakiri for core in pool.cores)
-        row[Field.SENT] = self._sent
-        row[Field.RUNNING_TIME] = int(self._running * MICROS)
-        row[Field.AVERAGE] = row[Field.RUNNING_TIME] // self._requests if self._requests else 0
+        row[Field.SENT] = self._sent + pool.bytes_sent
+        row[Field.RUNNING_TIME] = self._running + int(pool.running_time * MICROS)
+        row[Field.AVERAGE] = row[Field.RUNNING_TIME] // requests if requests else 0
         row[Field.RSS], row[Field.VSZ] = mem()
 
 

@@ -121,18 +121,18 @@ async def serve(load: Callable[[UwsgiModule], App], options: Options) -> AsyncIt
         process = SingleProcess()
         stack.callback(process.close)
         stack.enter_context(controlled(process))
-        async with serve_app(load(module), options, listeners, process.accounts.request) as server:
+        async with serve_app(load(module), options, listeners) as server:
             process.pool = server.pool
             yield server
 
 
 @asynccontextmanager
 async def serve_app(
-    app: App, options: Options, listeners: Sequence[Listener], account: Callable[[Request], None] | None = None
+    app: App, options: Options, listeners: Sequence[Listener], on_end: Callable[[Request], None] | None = None
 ) -> AsyncIterator[Server]:
     """Serve a loaded app on open listeners while the block runs. The listeners stay open. For `serve` and workers.
 
-    ``account``: called with each request that has ended.
+    ``on_end``: called with each request that has ended.
     """
     with ExitStack() as stack:
         poller = open_poller()
@@ -142,7 +142,7 @@ async def serve_app(
         async with anyio.create_task_group() as tasks:
             pool = Pool(options.cores, poller, tasks)
             stack.callback(_close_connections, pool)
-            acceptors = _accept(options, listeners, pool, _handler(app, options), account)
+            acceptors = _accept(options, listeners, pool, _handler(app, options), on_end)
             if options.cores.blocking_limit > 0:
                 watchdog = Watchdog(poller, options.cores.blocking_limit)
                 stack.callback(watchdog.stop)
@@ -266,10 +266,10 @@ def _accept(
     listeners: Sequence[Listener],
     pool: Pool,
     handler: Handler,
-    account: Callable[[Request], None] | None,
+    on_end: Callable[[Request], None] | None,
 ) -> list[Acceptor]:
     log = RequestLog(options.log, os.getpid(), worker_id())
-    service = Service(handler, options.cores.limit_post, log, log.always, account)
+    service = Service(handler, options.cores.limit_post, log, log.always, on_end)
     acceptors = []
     for listener in listeners:
         protocol: ConnectionProtocol

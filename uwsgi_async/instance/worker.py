@@ -85,14 +85,13 @@ async def _serve(process: WorkerProcess, app: Any, assignment: Assignment) -> No
     done = anyio.Event()
     most = options.process.max_requests
 
-    def account(request: Request) -> None:
-        process.accounts.request(request)
-        if most and process.accounts.delta >= most and not done.is_set():
+    def count(request: Request) -> None:
+        if request.connection.pool.requests >= most and not done.is_set():
             logger.info("worker %d has served %d requests (option max-requests)", process.worker, most)
             done.set()
 
     async with anyio.create_task_group() as watch:
-        async with serve_app(app, options, assignment.listeners, account) as server:
+        async with serve_app(app, options, assignment.listeners, count if most else None) as server:
             process.pool = server.pool
             watch.start_soon(_beat, process, server, options, done)
             process.accounts.row[Field.READY] = 1

@@ -20,8 +20,8 @@ from uwsgi_async.wire.http import encode as module
 
 
 def encode(status: str = "200 OK", headers: Any = (), **options: Any) -> bytes:
-    options = {"http_1_1": True, "keep_alive": True, "date": False, **options}
-    return response_head(status, list(headers)).encode(**options)
+    framing = {"http_1_1": True, "keep_alive": True, "chunked": False, "content_length": None, "date": False, **options}
+    return response_head(status, list(headers)).encode(tuple(framing.values()))
 
 
 def test_app_headers_come_first_and_in_order() -> None:

@@ -41,6 +41,20 @@ _good_statuses: set[str] = set()
 _date = (0, "")
 
 
+Framing = tuple[bool, bool, bool, int | None, bool]
+"""What a head says about the message, as `ResponseHead.encode` takes it; a plain tuple, because one is made for every
+response:
+
+- http_1_1: the version, else HTTP/1.0;
+- keep_alive: Connection is added where this is not what the version means by itself (RFC 9112, 9.3);
+- chunked: Transfer-Encoding is added;
+- content_length: bytes, added as Content-Length; None = not added;
+- date: Date is added.
+
+A field that the app has given itself is never added.
+"""
+
+
 class ResponseHead:
     """An app's status and header fields, checked and encoded, with the bytes that were last made of them.
 
@@ -49,7 +63,19 @@ class ResponseHead:
     it: change nothing.
     """
 
-    __slots__ = ("_encoded", "_key", "_kinds", "_second", "_text", "bodyless", "close", "count", "length", "status")
+    __slots__ = (
+        "_encoded",
+        "_framing",
+        "_kinds",
+        "_made",
+        "_stale",
+        "_text",
+        "bodyless",
+        "close",
+        "count",
+        "length",
+        "status",
+    )
 
     def __init__(self, status: str, headers: list[tuple[str, str]]) -> None:
         _check_status(status)
@@ -58,43 +84,32 @@ class ResponseHead:
         self.count = len(headers)
         self.bodyless = status[:3] in ("204", "304")
         self.close = bool(self._kinds & _CLOSE)
-        self._key: tuple[bool, bool, bool, int | None, bool] | None = None
-        self._second = 0
+        self._framing: Framing | None = None
+        self._made = self._stale = 0  # the second, unix time, that the bytes are good for, since Date is in them
         self._encoded = b""
 
     def __repr__(self) -> str:
         return f"<ResponseHead {self.status}, {self.count} fields>"
 
-    def encode(
-        self,
-        *,
-        http_1_1: bool,
-        keep_alive: bool,
-        chunked: bool = False,
-        content_length: int | None = None,
-        date: bool = True,
-    ) -> bytes:
-        """Return the bytes of the head.
+    def encode(self, framing: Framing) -> bytes:
+        """Return the bytes of the head, with what ``framing`` adds behind the app's fields.
 
-        Behind the app's fields are added: Content-Length for ``content_length`` (bytes; None = not added) unless the
-        app gave one, Transfer-Encoding if ``chunked``, Date if ``date`` and the app gave none, and Connection where
-        ``keep_alive`` is not what the version means by itself and the app gave none (RFC 9112, 9.3).
-
-        Raises `AppError` for a Content-Length of the app's in a chunked response, and `UsageError` for ``chunked``
-        with ``content_length`` or without ``http_1_1``.
+        Raises `AppError` for a Content-Length of the app's in a chunked response, and `UsageError` for a framing that
+        is chunked and has a length, or is not HTTP/1.1.
         """
-        now = int(time())
-        key = (http_1_1, keep_alive, chunked, content_length, date)
-        if key == self._key and now == self._second:
+        now = time()
+        if framing == self._framing and self._made <= now < self._stale:
             return self._encoded
+        http_1_1, keep_alive, chunked, content_length, date = framing
         text = ("HTTP/1.1 " if http_1_1 else "HTTP/1.0 ") + self.status + self._text
         if chunked or content_length is not None:
             text += _framing(http_1_1, chunked, content_length, self._kinds)
         if keep_alive != http_1_1 and not self._kinds & _CONNECTION:
             text += "\r\nConnection: keep-alive" if keep_alive else "\r\nConnection: close"
-        text += _date_end(now) if date and not self._kinds & _DATE else "\r\n\r\n"
+        second = int(now)
+        text += _date_end(second) if date and not self._kinds & _DATE else "\r\n\r\n"
         self._encoded = encoded = text.encode("latin-1")
-        self._key, self._second = key, now
+        self._framing, self._made, self._stale = framing, second, second + 1
         return encoded
 
 
@@ -140,7 +155,7 @@ def simple_response(status: int) -> bytes:
         reason = "Unknown"
     body = f"{status} {reason}\n".encode("ascii")
     head = response_head(f"{status} {reason}", [("Content-Type", "text/plain")])
-    return head.encode(http_1_1=True, keep_alive=False, content_length=len(body)) + body
+    return head.encode((True, False, False, len(body), True)) + body
 
 
 def _date_end(now: int) -> str:
