@@ -37,10 +37,15 @@ class Parker(Protocol):
 
 
 class Backend(Protocol):
-    """What the poller needs from the event loop that runs it."""
+    """What the poller needs from the event loop that runs it.
+
+    ``real_time``: whether ``time`` runs as fast as the system's clock; not so under a test's clock. Then, and only
+    then, `set_alarm` is used.
+    """
 
     name: str
     time: Callable[[], float]
+    real_time: bool
 
     def parker(self) -> Parker: ...
 
@@ -96,9 +101,9 @@ class AsyncioBackend:
         self._alarm: asyncio.TimerHandle | None = None
         self._again: asyncio.Handle | None = None
         self._fd = -1
-        self.time: Callable[[], float] = self._loop.time
-        if type(self._loop).time is asyncio.BaseEventLoop.time:
-            self.time = time.monotonic  # what it calls; asked for twice a request
+        # uvloop's clock is the same, but stands still between two turns and knows no fraction of a millisecond.
+        self.real_time = type(self._loop).time is asyncio.BaseEventLoop.time or type(self._loop).__module__ == "uvloop"
+        self.time: Callable[[], float] = time.monotonic if self.real_time else self._loop.time
 
     def is_running(self) -> bool:
         return asyncio._get_running_loop() is self._loop
@@ -173,6 +178,7 @@ class TrioBackend:
 
         self._trio = trio
         self.time = trio.current_time
+        self.real_time = type(trio.lowlevel.current_clock()).__name__ == "SystemClock"
         self._token = trio.lowlevel.current_trio_token()
         # The task waits in this scope; the alarm is nothing but the scope's deadline.
         self._scope = trio.CancelScope()

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from uwsgi_async.errors import BrokenError
+from uwsgi_async.fdwait.alarm import TimerAlarm
 from uwsgi_async.fdwait.backend import Backend, current_backend
 from uwsgi_async.fdwait.timers import Timers
 
@@ -60,17 +61,21 @@ class Poller:
         self.backend = backend
         self._thread = threading.get_ident()
         self.time = backend.time
-        self.timers = Timers(backend.time, backend.set_alarm)
         self.closed = False
         self.heartbeat = backend.time()
         self._epoll = select.epoll()
+        self._alarm = TimerAlarm(backend.time, self._fire) if backend.real_time else None
+        self.timers = Timers(backend.time, backend.set_alarm if self._alarm is None else self._alarm.set)
         self._sources: dict[int, Source] = {}
         self._pumps: list[Callable[[], bool]] = []
         self._users = 0
-        backend.start(self._epoll.fileno(), self._drain, self._alarm)
+        if self._alarm is not None:
+            self.register(self._alarm.fd, self._alarm, READ)
+        backend.start(self._epoll.fileno(), self._drain, self._fire)
 
     def __repr__(self) -> str:
-        state = "closed" if self.closed else f"{len(self._sources)} fds, {len(self.timers)} timers"
+        fds = len(self._sources) - (self._alarm is not None)
+        state = "closed" if self.closed else f"{fds} fds, {len(self.timers)} timers"
         return f"<Poller on {self.backend.name}, {state}>"
 
     def register(self, fd: int, source: Source, events: int) -> None:
@@ -120,6 +125,8 @@ class Poller:
             self.backend.stop()
             self._epoll.close()
             self._sources.clear()
+            if self._alarm is not None:
+                self._alarm.close()
             if _pollers.get(self._thread) is self:
                 del _pollers[self._thread]
 
@@ -140,7 +147,7 @@ class Poller:
             again = pump() or again
         return again
 
-    def _alarm(self) -> None:
+    def _fire(self) -> None:
         self.heartbeat = self.time()
         try:
             self.timers.fire()
