@@ -39,8 +39,12 @@ def wait_for(function: Callable[..., Coroutine[Any, Any, T]], *args: object, nam
     ``name``: what the caller called, for the error. Raises `WouldBlockLoopError` on the event loop outside a
     portal, `NoLoopError` in a process where no server runs.
     """
-    if greenback.has_portal():
+    try:
         return greenback.await_(function(*args))
+    except RuntimeError:  # of the function itself, or because there is no portal and it has not been called at all
+        # Not asked before: on asyncio it means a system call, and nearly always the answer is yes.
+        if greenback.has_portal():
+            raise
     if in_event_loop():
         name = name or getattr(function, "__name__", "this function")
         raise WouldBlockLoopError(

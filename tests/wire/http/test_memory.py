@@ -4,7 +4,7 @@ import tracemalloc
 
 from uwsgi_async.options.settings import HttpOptions
 from uwsgi_async.wire.http import Endpoint, HttpReader, RequestHead
-from uwsgi_async.wire.http.memory import MAX_HEADS, MAX_VARS
+from uwsgi_async.wire.http.memory import MAX_HEAD_BYTES, MAX_HEADS, MAX_VARS, HeadMemory
 
 HEAD = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -54,3 +54,11 @@ def test_hostile_heads_take_two_megabytes_at_most() -> None:
     tracemalloc.stop()
     assert 0 < len(endpoint.memory) <= MAX_HEADS
     assert size < 2_000_000
+
+
+def test_what_is_too_long_to_be_remembered_is_not_even_hashed():
+    class Data(bytes):
+        def __hash__(self) -> int:
+            raise AssertionError("hashed")
+
+    assert HeadMemory().recall(Data(MAX_HEAD_BYTES + 1), "127.0.0.1") is None
