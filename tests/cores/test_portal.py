@@ -44,7 +44,7 @@ async def test_in_a_thread_it_waits_through_the_loop():
 @pytest.mark.anyio
 async def test_on_the_loop_without_a_portal_it_names_the_awaitable_and_calls_nothing():
     called = Called()
-    with pytest.raises(WouldBlockLoopError, match="await uwsgi_async.lock"):
+    with pytest.raises(WouldBlockLoopError, match=r"await uwsgi_async\.lock"):
         wait_for(called, 5, name="lock")
     assert called.times == 0
 
@@ -53,7 +53,7 @@ async def test_on_the_loop_without_a_portal_it_names_the_awaitable_and_calls_not
 async def test_a_runtime_error_of_what_is_waited_for_comes_out_as_it_is():
     await greenback.ensure_portal()
     called = Called(RuntimeError("mine"))
-    with pytest.raises(RuntimeError, match="^mine$"):
+    with pytest.raises(RuntimeError, match=r"^mine$"):
         wait_for(called, 5)
     assert called.times == 1
 

@@ -24,7 +24,9 @@ class HeadMemory:
 
     def recall(self, raw: bytes, peer: str) -> RequestHead | None:
         """Return the head that ``peer`` has sent in the same bytes before; None if it is not remembered."""
-        if len(raw) > MAX_HEAD_BYTES:  # do not even look: the hash of a body's first bytes would cost more than reading it
+        if (
+            len(raw) > MAX_HEAD_BYTES
+        ):  # do not even look: the hash of a body's first bytes would cost more than reading it
             return None
         return self._heads.get((raw, peer))
 
