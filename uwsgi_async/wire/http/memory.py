@@ -24,10 +24,8 @@ class HeadMemory:
 
     def recall(self, raw: bytes, peer: str) -> RequestHead | None:
         """Return the head that ``peer`` has sent in the same bytes before; None if it is not remembered."""
-        if (
-            len(raw) > MAX_HEAD_BYTES
-        ):  # do not even look: the hash of a body's first bytes would cost more than reading it
-            return None
+        if len(raw) > MAX_HEAD_BYTES:
+            return None  # not even looked up: hashing the first bytes of a body costs more than reading it
         return self._heads.get((raw, peer))
 
     def remember(self, raw: bytes, peer: str, head: RequestHead) -> None:
