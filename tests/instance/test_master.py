@@ -225,7 +225,7 @@ def test_code_that_does_not_load_leaves_the_old_workers_serving(place: Path) -> 
         (place / "app.py").write_text(APP)
         process.popen.send_signal(signal.SIGHUP)
         process.wait_for("reloaded in")
-        assert ask(process)["pid"] != before
+        process.wait_until(lambda: ask(process)["pid"] != before)
 
 
 def test_reloads_under_load_lose_no_request(place: Path) -> None:

@@ -16,10 +16,11 @@ from uwsgi_async.instance.channel import Channel, Reload, Stop
 from uwsgi_async.instance.scoreboard import Field, Scoreboard
 
 MICROS = 1_000_000
+_REQUESTS = int(Field.REQUESTS)
 
 
 class Accounts:
-    """Keeps a worker's row of the scoreboard. It is up to date when `publish` has been called."""
+    """Keeps a worker's row of the scoreboard: `publish` brings it up to date, `count` the number of requests alone."""
 
     def __init__(self, row: memoryview, now: Callable[[], float] = time.time) -> None:
         self.row = row
@@ -30,6 +31,10 @@ class Accounts:
         row[Field.ACCEPTING] = 1
         for field in (Field.DELTA_REQUESTS, Field.READY, Field.BUSY, Field.HEARTBEAT, Field.DEADLINE):
             row[field] = 0
+
+    def count(self, pool: Pool) -> None:
+        """Write down how many requests there have been: other processes ask for it by `total_requests`."""
+        self.row[_REQUESTS] = self._requests + pool.requests
 
     def publish(self, pool: Pool) -> None:
         """Write down what the pool has counted."""

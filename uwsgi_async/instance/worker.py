@@ -86,12 +86,14 @@ async def _serve(process: WorkerProcess, app: Any, assignment: Assignment) -> No
     most = options.process.max_requests
 
     def count(request: Request) -> None:
-        if request.connection.pool.requests >= most and not done.is_set():
+        pool = request.connection.pool
+        process.accounts.count(pool)
+        if most and pool.requests >= most and not done.is_set():
             logger.info("worker %d has served %d requests (option max-requests)", process.worker, most)
             done.set()
 
     async with anyio.create_task_group() as watch:
-        async with serve_app(app, options, assignment.listeners, count if most else None) as server:
+        async with serve_app(app, options, assignment.listeners, count) as server:
             process.pool = server.pool
             watch.start_soon(_beat, process, server, options, done)
             process.accounts.row[Field.READY] = 1
