@@ -1,6 +1,6 @@
 """One accepted socket: receive, send, wait, park, close. Nothing here knows a protocol.
 
-States: *parked* (no core, no task: an event puts it into the pool's queue), *queued*, *served* (a core has it),
+States: *new* (accepted: its first bytes are mostly there already, so a core looks at once), *parked* (no core, no task: an event puts it into the pool's queue), *queued*, *served* (a core has it),
 *lingering* (answered and half closed; what still comes is thrown away, so that the answer is not lost to a reset),
 *closed*.
 
@@ -56,6 +56,7 @@ class Connection:
         "_peer_closed",
         "_read_waiter",
         "_timed_out",
+        "_watched",
         "_write_waiter",
         "_write_watched",
         "closed",
@@ -80,15 +81,16 @@ class Connection:
         self.protocol = protocol
         self.pool = pool
         self.reader: Any = None
-        self.readable = self.closed = self.lingering = False
-        self.parked = True
-        self.ready_since = self.head_since = 0.0
-        self.deadline = pool.poller.time() + pool.options.header_timeout
-        self._peer_closed = self._timed_out = self._write_watched = False
+        self.readable = True  # perhaps: the first receive tells
+        self.closed = self.lingering = self.parked = False
+        self.head_since = 0.0
+        self.deadline = inf
+        self._peer_closed = self._timed_out = self._watched = self._write_watched = False
         self._read_waiter: Parker | None = None
         self._write_waiter: Parker | None = None
         pool.connections.add(self)
-        pool.poller.register(self.fd, self, _EVENTS)
+        pool.poller.claim(self.fd, self)
+        pool.enqueue(self)
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "lingering" if self.lingering else "parked" if self.parked else "served"
@@ -135,6 +137,13 @@ class Connection:
         else:
             self.deadline = deadline
             self.parked = True
+            if not self._watched:
+                self._watch(_EVENTS)
+
+    def _watch(self, events: int) -> None:
+        """Ask for events, for the first time. Many connections end before they ever wait, and cost no call for this."""
+        self._watched = True
+        self.pool.poller.watch(self.fd, events)
 
     # --- receiving --------------------------------------------------------------------------------------------
 
@@ -163,6 +172,8 @@ class Connection:
                     return data
             self._read_waiter = self.pool.poller.backend.parker()
             try:
+                if not self._watched and not self.closed:
+                    self._watch(_EVENTS)
                 await self._wait(self._read_waiter, "sent nothing")
             finally:
                 self._read_waiter = None
@@ -209,10 +220,13 @@ class Connection:
     async def _wait_writable(self) -> None:
         self._write_waiter = self.pool.poller.backend.parker()
         try:
-            if not self._write_watched:
+            if not self._write_watched and not self.closed:
                 # Only now: most sockets take every answer at once, and need not be watched for this.
                 self._write_watched = True
-                self.pool.poller.modify(self.fd, _EVENTS | WRITE)
+                if self._watched:
+                    self.pool.poller.modify(self.fd, _EVENTS | WRITE)
+                else:
+                    self._watch(_EVENTS | WRITE)
             await self._wait(self._write_waiter, "took nothing")
         finally:
             self._write_waiter = None
@@ -242,7 +256,10 @@ class Connection:
         self.parked = False
         self.deadline = inf
         self.reader = None
-        self.pool.poller.unregister(self.fd)
+        if self._watched:
+            self.pool.poller.unregister(self.fd)
+        else:
+            self.pool.poller.release_claim(self.fd)
         self.sock.close()
         self.pool.connections.discard(self)
         for waiter in (self._read_waiter, self._write_waiter):
@@ -263,6 +280,8 @@ class Connection:
         self.parked = False
         self.lingering = True
         self.deadline = self.pool.poller.time() + _LINGER
+        if not self._watched:
+            self._watch(_EVENTS)
         if self.readable:
             self._discard()
 

@@ -11,6 +11,7 @@ been used up.
 
 from __future__ import annotations
 
+import errno
 import logging
 import select
 import threading
@@ -83,8 +84,22 @@ class Poller:
 
         Raises OSError: EPERM for a regular file, EBADF for a closed fd, EEXIST when it is registered already.
         """
+        if fd in self._sources:
+            raise FileExistsError(errno.EEXIST, f"fd {fd} is registered already")
         self._epoll.register(fd, events)
         self._sources[fd] = source
+
+    def claim(self, fd: int, source: Source) -> None:
+        """Keep ``fd`` for ``source``, which tells by `watch` when it wants events. No system call is made."""
+        self._sources[fd] = source
+
+    def watch(self, fd: int, events: int) -> None:
+        """Tell the source of a claimed ``fd`` of ``events`` from now on, also of what is ready already."""
+        self._epoll.register(fd, events)
+
+    def release_claim(self, fd: int) -> None:
+        """Forget a claimed ``fd`` that was never watched."""
+        self._sources.pop(fd, None)
 
     def modify(self, fd: int, events: int) -> None:
         """Change the events of a registered fd. Raises OSError (ENOENT, EBADF) when it was closed meanwhile."""
