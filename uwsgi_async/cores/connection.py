@@ -1,8 +1,9 @@
 """One accepted socket: receive, send, wait, park, close. Nothing here knows a protocol.
 
-States: *new* (accepted: its first bytes are mostly there already, so a core looks at once), *parked* (no core, no task: an event puts it into the pool's queue), *queued*, *served* (a core has it),
-*lingering* (answered and half closed; what still comes is thrown away, so that the answer is not lost to a reset),
-*closed*.
+States: *new* (accepted; its first bytes are mostly there already, so a core looks at once), *parked* (no core, no task:
+an event puts it into the pool's queue), *queued*, *served* (a core has it), *lingering* (answered and half closed; what
+still comes is thrown away, so that the answer is not lost to a reset), *closed*. The poller watches it from its first
+wait on.
 
 The poller's events are edge-triggered: ``readable`` stays set until a receive has emptied the socket, and a
 connection with ``readable`` set is never parked.
