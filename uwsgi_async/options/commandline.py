@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from importlib.metadata import version
 from typing import Final
 
 from uwsgi_async.errors import OptionError
@@ -103,6 +102,8 @@ def _read(argv: Sequence[str], world: World) -> Reading:
             subject = word.partition("=")[2] or words.next_value()
             _print_and_exit(render_search(subject) if subject else render_help())
         if word == "--version":
+            from importlib.metadata import version  # here, because it takes as long as the rest of this package
+
             _print_and_exit(f"uwsgi-async {version('uwsgi-async')}")
         if word.startswith("-") and word != "-":
             entries.append(_entry(word, words))
