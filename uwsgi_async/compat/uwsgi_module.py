@@ -21,7 +21,7 @@ from uwsgi_async.api.information import InstanceInformation
 from uwsgi_async.api.request import the_request
 from uwsgi_async.cores.portal import call_in_loop, in_event_loop, wait_for
 from uwsgi_async.errors import AddressError
-from uwsgi_async.handlers.wsgi import StartResponse
+from uwsgi_async.handlers.wsgi import start_response
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -266,7 +266,7 @@ def _async_connect(address: str, /) -> int:
 
 def _start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Any:
     """The start_response of the current request."""
-    return StartResponse(the_request())(status, headers, exc_info)
+    return start_response(the_request(), status, headers, exc_info)
 
 
 def _workers() -> tuple[dict[str, Any], ...]:

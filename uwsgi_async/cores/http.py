@@ -62,12 +62,12 @@ class HttpProtocol:
                 return
             receive = _BodySource(connection, reader, response, head.expect_continue).receive
             body = RequestBody(receive, head.content_length, self._service.limit_post)
-        await serve_request(self._service, Request(head.vars, body, response, connection, core))
+        ended = await serve_request(self._service, Request(head.vars, body, response, connection, core))
         if connection.closed:
             return
         if response.keep_alive and (reader is None or body is NO_BODY or self._body_is_over(connection, reader, body)):
             if reader is None or reader.idle:
-                connection.park(None, core.poller.time() + connection.pool.options.keepalive_timeout)
+                connection.park(None, ended + connection.pool.options.keepalive_timeout)
             else:
                 connection.reader = reader
                 connection.pool.enqueue(connection)  # pipelined: behind those who wait already

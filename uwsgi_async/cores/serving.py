@@ -46,10 +46,10 @@ class Service:
     on_end: Callable[[Request], None] | None = None
 
 
-async def serve_request(service: Service, request: Request) -> None:
+async def serve_request(service: Service, request: Request) -> float:
     """Let the handler answer ``request``; when this returns or raises, the response is complete or refused.
 
-    Raises nothing but the event loop's cancellation.
+    Returns when that was, in seconds on the poller's clock. Raises nothing but the event loop's cancellation.
     """
     core, response = request.core, request.response
     core.request = request
@@ -91,12 +91,14 @@ async def serve_request(service: Service, request: Request) -> None:
         core.requests += 1
         pool = request.connection.pool
         pool.requests += 1
-        pool.running_time += core.poller.time() - request.started
+        ended = core.poller.time()
+        pool.running_time += ended - request.started
         pool.bytes_sent += response.header_bytes + response.body_bytes
         if service.on_end is not None:
             service.on_end(request)
         if service.log_all or request.log_this:
             service.log(request)
+    return ended
 
 
 def _name(request: Request) -> str:

@@ -1,7 +1,7 @@
 """WSGI apps, sync and async: call the app, send what it returns.
 
 What lives here: `SyncHandler` (PEP 3333, in the core's task), `ThreadHandler` (the same in a thread), `AsyncHandler`
-(the same shape with ``async def``), and `StartResponse`, which all of them give to the app. What does not: the
+(the same shape with ``async def``), and `start_response`, which all of them give to the app. What does not: the
 environ (`environ`), framing (`cores.response`).
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import AsyncIterable, Callable, Iterable
-from types import CoroutineType
+from types import CoroutineType, MethodType
 from typing import Any
 
 import anyio
@@ -25,43 +25,39 @@ from uwsgi_async.handlers.environ import Environ, FileWrapper
 
 logger = logging.getLogger("uwsgi_async")
 
-App = Callable[[dict[str, Any], "StartResponse"], Any]
+App = Callable[[dict[str, Any], Callable[..., "Write"]], Any]
 
 _FILE_CHUNK = 1 << 30
 
 
-class StartResponse:
-    """The ``start_response`` callable of PEP 3333; it returns `write`."""
+Write = Callable[[bytes], None]
 
-    __slots__ = ("_request",)
 
-    def __init__(self, request: Request) -> None:
-        self._request = request
+def start_response(request: Request, status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Write:
+    """Set status and headers, and return `write`: the ``start_response`` of PEP 3333, bound to its request.
 
-    def __call__(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Callable[[bytes], None]:
-        """Set status and headers.
+    Raises TypeError for anything but str and a list of pairs of str, OSError when the head has been sent (with
+    ``exc_info``: the app's own error again, as PEP 3333 says).
+    """
+    response = request.response
+    if response.head_sent:
+        if exc_info:
+            try:
+                raise exc_info[1].with_traceback(exc_info[2])
+            finally:
+                exc_info = None
+        raise OSError("headers already sent")
+    if not isinstance(headers, list):
+        raise TypeError("http headers must be in a python list")
+    response.start(status, headers)
+    return MethodType(write, request)
 
-        Raises TypeError for anything but str and a list of pairs of str, OSError when the head has been sent
-        (with ``exc_info``: the app's own error again, as PEP 3333 says).
-        """
-        response = self._request.response
-        if response.head_sent:
-            if exc_info:
-                try:
-                    raise exc_info[1].with_traceback(exc_info[2])
-                finally:
-                    exc_info = None
-            raise OSError("headers already sent")
-        if not isinstance(headers, list):
-            raise TypeError("http headers must be in a python list")
-        response.start(status, headers)
-        return self.write
 
-    def write(self, data: bytes) -> None:
-        """Send ``data`` now (PEP 3333's old way); waits while the client does not take it."""
-        if not isinstance(data, bytes):
-            raise TypeError(f"write() takes bytes, not {type(data).__name__}")
-        wait_for(self._request.response.send, data, name="write")
+def write(request: Request, data: bytes, /) -> None:
+    """Send ``data`` now (PEP 3333's old way); waits while the client does not take it."""
+    if not isinstance(data, bytes):
+        raise TypeError(f"write() takes bytes, not {type(data).__name__}")
+    wait_for(request.response.send, data, name="write")
 
 
 class AsyncHandler:
@@ -75,7 +71,7 @@ class AsyncHandler:
         self._environ = environ
 
     async def __call__(self, request: Request) -> None:
-        result = self._app(self._environ.make(request), StartResponse(request))
+        result = self._app(self._environ.make(request), MethodType(start_response, request))
         if type(result) is CoroutineType or inspect.isawaitable(result):
             result = await result
         if type(result) is list and len(result) == 1 and type(result[0]) is bytes:
@@ -103,7 +99,7 @@ class SyncHandler:
 
     async def __call__(self, request: Request) -> None:
         environ = self._environ.make(request)
-        result = self._app(environ, StartResponse(request))
+        result = self._app(environ, MethodType(start_response, request))
         if type(result) is list and len(result) == 1 and type(result[0]) is bytes and not request.response.head_sent:
             rest = request.response.send_all_nowait(result[0])
             if rest:
@@ -129,10 +125,9 @@ class ThreadHandler:
 
     async def __call__(self, request: Request) -> None:
         environ = self._environ.make(request)
-        start_response = StartResponse(request)
 
         def call() -> Any:
-            result = self._app(environ, start_response)
+            result = self._app(environ, MethodType(start_response, request))
             if result is None or isinstance(result, (bytes, list, tuple, FileWrapper)):
                 return result
             return _drain_in_thread(request, result)
