@@ -7,17 +7,19 @@ import signal
 import sys
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import anyio
 
 from uwsgi_async.compat.uwsgi_module import UwsgiModule
 from uwsgi_async.errors import UwsgiAsyncError
-from uwsgi_async.instance.loader import load_app
+from uwsgi_async.handlers.mounts import Apps
+from uwsgi_async.instance.loader import finish, load_apps, prepare
 from uwsgi_async.instance.master import run_master
 from uwsgi_async.instance.requestlog import configure_logging
 from uwsgi_async.instance.server import serve
+from uwsgi_async.instance.surroundings import Surroundings
 from uwsgi_async.options.commandline import CHECK, check, configure, parse
+from uwsgi_async.options.resolve import Resolution
 from uwsgi_async.options.settings import Options
 
 logger = logging.getLogger("uwsgi_async")
@@ -32,17 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(text)
             return 0 if would_start else 1
         resolution = configure(words)
-        options = resolution.options
-        assert options is not None
-        configure_logging(options.log)
-        for remark in resolution.remarks:
-            logger.warning("%s", remark)
-        backend = "trio" if options.loop.trio else "asyncio"
-        settings = {"use_uvloop": True} if options.loop.uvloop else {}
-        if options.process.master or options.process.processes > 1:
-            anyio.run(run_master, options, partial(parse, words), backend=backend, backend_options=settings)
-        else:
-            anyio.run(_serve, options, backend=backend, backend_options=settings)
+        with Surroundings() as surroundings:
+            _start(resolution, words, surroundings)
     except UwsgiAsyncError as error:
         for line in str(error).splitlines():
             print(f"uwsgi-async: {line}", file=sys.stderr)
@@ -52,9 +45,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _start(resolution: Resolution, words: Sequence[str], surroundings: Surroundings) -> None:
+    """Run the instance until it ends."""
+    assert resolution.options is not None
+    options = surroundings.enter(resolution.options)
+    configure_logging(options.log)
+    for remark in resolution.remarks:
+        logger.warning("%s", remark)
+    backend = "trio" if options.loop.trio else "asyncio"
+    settings = {"use_uvloop": True} if options.loop.uvloop else {}
+    if options.process.master or options.process.processes > 1:
+        read_again = partial(surroundings.enter_again, partial(parse, words))
+        anyio.run(run_master, options, read_again, backend=backend, backend_options=settings)
+    else:
+        anyio.run(_serve, options, backend=backend, backend_options=settings)
+
+
 async def _serve(options: Options) -> None:
-    def load(module: UwsgiModule) -> Any:
-        return load_app(options.app, lambda: module.applications)
+    def load(module: UwsgiModule) -> Apps:
+        prepare(options.load)
+        apps = load_apps(options, module)
+        finish(options.load)
+        return apps
 
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGQUIT) as signals:
         async with serve(load, options) as server:

@@ -41,7 +41,7 @@ def test_a_repeated_option_takes_one_or_a_sequence(given_value: Any) -> None:
 
 
 def test_none_is_taken_where_it_is_declared() -> None:
-    assert build(module=None).app.module is None
+    assert build(module=None).load.module is None
     assert refusal(callable=None) == "callable: expected text, but None came"
 
 

@@ -35,17 +35,13 @@ def test_the_usual_command_line_is_understood() -> None:
     assert options.sockets.http_socket == ("127.0.0.1:0",)
     assert options.cores.cores == 100
     assert options.loop.sync_in_core is True
-    assert options.app.wsgi_file == "app.py"
-
-
-def test_a_bare_python_file_is_the_wsgi_file() -> None:
-    assert parse(["--trio", "dir/app.py"]).app.wsgi_file == "dir/app.py"
+    assert options.load.wsgi_file == "app.py"
 
 
 def test_a_switch_takes_no_word_from_behind_it() -> None:
     options = parse(["--trio", "app.py"])
     assert options.loop.trio is True
-    assert options.app.wsgi_file == "app.py"
+    assert options.load.wsgi_file == "app.py"
 
 
 @pytest.mark.parametrize(("word", "value"), [("true", True), ("1", True), ("No", False), ("off", False)])
@@ -71,6 +67,13 @@ def test_a_repeated_option_adds_up_in_order_under_all_its_flags() -> None:
         (["-b65536"], "-b: expected a whole number of bytes, at least 1 and at most 65535, but '65536' came"),
         (["--http-parser=x"], "--http-parser: expected httptools or h11, but 'x' came"),
         (["--trio=maybe"], "--trio: expected true or false, but 'maybe' came"),
+        (["--mount", "admin.py"], "--mount: expected text such as /admin=admin.py, but 'admin.py' came"),
+        (["--unenv", "=x"], "--unenv: expected text such as NAME=value, but '=x' came"),
+        (["--static-expires", "( 1"], r"--static-expires: expected text such as \.css$ 3600, but '( 1' came"),
+        (
+            ["--static-expires-type", "a=b"],
+            "--static-expires-type: expected text such as text/css=3600, but 'a=b' came",
+        ),
         (["--module", "a\0"], r"--module: expected text, but 'a\x00' came"),
     ],
 )
@@ -84,7 +87,7 @@ def test_a_missing_value_is_refused(rest: list[str]) -> None:
 
 
 def test_a_value_that_begins_with_a_dash_is_attached() -> None:
-    assert parse(["--module=-x"]).app.module == "-x"
+    assert parse(["--module=-x"]).load.module == "-x"
 
 
 def test_an_unknown_option_is_refused_with_the_nearest_one() -> None:
@@ -97,8 +100,24 @@ def test_an_unknown_option_that_is_near_to_none_is_refused(flag: str) -> None:
     assert refusal(flag) == f"unknown option {flag}; --help lists all of them"
 
 
-def test_a_word_that_is_no_python_file_is_refused() -> None:
-    assert refusal("pkg.mod:app").endswith("'pkg.mod:app' came; a module needs --module")
+def test_a_word_that_is_no_app_is_refused() -> None:
+    assert refusal("pkg.mod").endswith(
+        "app.py or package.module:callable, or a config file such as app.ini, but 'pkg.mod' came"
+    )
+
+
+@pytest.mark.parametrize(
+    ("word", "wsgi_file", "module", "callable"),
+    [
+        ("dir/app.py", "dir/app.py", None, "application"),
+        ("dir/app.wsgi:app", "dir/app.wsgi", None, "app"),
+        ("pkg.mod:app", None, "pkg.mod:app", "application"),
+        ("pkg.mod:make()", None, "pkg.mod:make()", "application"),
+    ],
+)
+def test_a_bare_word_names_the_app(word: str, wsgi_file: str | None, module: str | None, callable: str) -> None:
+    load = parse([word]).load
+    assert (load.wsgi_file, load.module, load.callable) == (wsgi_file, module, callable)
 
 
 def test_two_files_are_refused() -> None:
@@ -128,10 +147,12 @@ def test_every_flag_of_every_option_is_accepted(field: str) -> None:
     for flag in declared.flags:
         default = declared.default
         text = str(default) if isinstance(default, int | float | str) else "text"
+        if declared.form is not None:
+            text = declared.form.example
         argv = [dashed(flag)] if is_flag(declared) else [dashed(flag), text]
         parts = [getattr(parse(argv), part) for part in Options.__dataclass_fields__]
         value = next(getattr(part, field) for part in parts if type(part) is declared.subsystem)
-        expected = True if is_flag(declared) else ("text",) if declared.repeat else default or text
+        expected = True if is_flag(declared) else (text,) if declared.repeat else default or text
         assert value == (default if isinstance(default, int | float) and not is_flag(declared) else expected)
 
 

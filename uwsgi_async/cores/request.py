@@ -24,12 +24,16 @@ class Request:
     ``vars``: the request variables as the protocol gave them; see `Vars`. ``body``: see `RequestBody`.
     ``response``: where the answer goes. ``started``: on the poller's clock, seconds. ``switches``: how often the
     request gave way. ``logvars``: what the app noted for the log. ``log_this``: log it though logging is off.
+    ``app_id``: the number of the app that serves it, -1 for none. ``app_requests``: how many that app has had, this one
+    included; None where all requests are the one app's.
     """
 
     # Defaults stand in the class: see `Response`.
     switches = 0
     logvars: dict[bytes, bytes] | None = None
     log_this = False
+    app_id = 0
+    app_requests: int | None = None
 
     def __init__(self, vars: Vars, body: RequestBody, response: Response, connection: Connection, core: Core) -> None:
         self.vars = vars

@@ -113,15 +113,15 @@ class SyncHandler:
 
 
 class ThreadHandler:
-    """Calls ``def app(environ, start_response)`` in one of ``threads`` threads, for code that really blocks.
+    """Calls ``def app(environ, start_response)`` in one of the threads of ``limiter``, for code that really blocks.
 
     A request that is cancelled (harakiri) leaves its thread running: Python cannot stop a thread.
     """
 
-    def __init__(self, app: App, environ: Environ, threads: int) -> None:
+    def __init__(self, app: App, environ: Environ, limiter: anyio.CapacityLimiter) -> None:
         self._app = app
         self._environ = environ
-        self._limiter = anyio.CapacityLimiter(threads)
+        self._limiter = limiter
 
     async def __call__(self, request: Request) -> None:
         environ = self._environ.make(request)

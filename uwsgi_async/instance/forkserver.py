@@ -1,4 +1,4 @@
-"""The fork server of a generation: a fresh interpreter that imports the app once and forks workers from it.
+"""The fork server of a generation: a fresh interpreter that imports the apps once and forks workers from it.
 
 What lives here: `main`, which the master starts with one end of a channel. What does not: what a worker does
 (`worker`), when one is wanted (`master`). There is no event loop and no thread of ours in this process, so a fork
@@ -13,15 +13,17 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any
+from functools import partial
 
 from uwsgi_async.compat.uwsgi_module import UwsgiModule, installed, make_module
 from uwsgi_async.errors import UwsgiAsyncError
+from uwsgi_async.handlers.mounts import Apps
 from uwsgi_async.instance.channel import Channel, Failed, Fork, Loaded, Start
 from uwsgi_async.instance.control import WorkerProcess
 from uwsgi_async.instance.listeners import Listener
-from uwsgi_async.instance.loader import load_app
+from uwsgi_async.instance.loader import load_apps, prepare
 from uwsgi_async.instance.requestlog import configure_logging
 from uwsgi_async.instance.scoreboard import Scoreboard
 from uwsgi_async.instance.server import information
@@ -56,16 +58,13 @@ def main(fd: int) -> int:
         return _serve(channel, start, Assignment(options, listeners, load, module))
 
 
-def _loader(options: Options, module: UwsgiModule) -> Any:
-    """Return what gives the app in a worker: loaded here and now, or with lazy-apps loaded there and then."""
-
-    def load() -> Any:
-        return load_app(options.app, lambda: module.applications)
-
+def _loader(options: Options, module: UwsgiModule) -> Callable[[], Apps]:
+    """Return what gives the apps in a worker: loaded here and now, or with lazy-apps loaded there and then."""
+    prepare(options.load)
     if options.process.lazy_apps:
-        return load
-    app = load()
-    return lambda: app
+        return partial(load_apps, options, module)
+    apps = load_apps(options, module)
+    return lambda: apps
 
 
 def _serve(channel: Channel, start: Start, assignment: Assignment) -> int:

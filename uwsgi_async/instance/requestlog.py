@@ -90,8 +90,8 @@ class RequestLog:
         elapsed = request.elapsed
         return RequestRecord(
             self._pid,
-            0,
-            requests,
+            request.app_id,
+            requests if request.app_requests is None else request.app_requests,
             requests,
             address,
             vars.get("REMOTE_USER", ""),
@@ -106,7 +106,7 @@ class RequestLog:
             response.code,
             response.header_count,
             response.header_bytes,
-            request.switches + 1,
+            request.switches + (request.app_id >= 0),
             request.core.id,
             response.via,
             self._worker,

@@ -13,14 +13,13 @@ import os
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import fields
 from typing import Any
 
 import anyio
 
-from uwsgi_async.api import asynchronous
 from uwsgi_async.api.information import InstanceInformation
 from uwsgi_async.api.process import controlled, worker_id
 from uwsgi_async.compat.uwsgi_module import UwsgiModule, installed, make_module
@@ -34,21 +33,20 @@ from uwsgi_async.cores.serving import Handler, Service
 from uwsgi_async.cores.uwsgi import UwsgiProtocol
 from uwsgi_async.errors import OptionError
 from uwsgi_async.fdwait.poller import open_poller
-from uwsgi_async.handlers.detect import app_kind
-from uwsgi_async.handlers.environ import AsyncInput, Environ, SyncInput
-from uwsgi_async.handlers.wsgi import AsyncHandler, SyncHandler, ThreadHandler
+from uwsgi_async.handlers.mounts import Apps
+from uwsgi_async.instance.calling import App, make_handler
 from uwsgi_async.instance.control import SingleProcess
 from uwsgi_async.instance.listeners import Listener, open_listener, systemd_fds
 from uwsgi_async.instance.requestlog import RequestLog
 from uwsgi_async.instance.watchdog import Watchdog
 from uwsgi_async.options.build import build, by_field
+from uwsgi_async.options.declare import declarations
+from uwsgi_async.options.loading import LoadOptions
 from uwsgi_async.options.settings import Options
 from uwsgi_async.wire.address import FdAddress, parse_address
 from uwsgi_async.wire.http import Endpoint
 
 logger = logging.getLogger("uwsgi_async")
-
-App = Callable[..., Any]
 
 
 class Server:
@@ -92,26 +90,32 @@ class Server:
 
 @asynccontextmanager
 async def run(
-    app: App, *, http: str | Sequence[str] = (), socket: str | Sequence[str] = (), **options: Any
+    app: App | Mapping[str, App], *, http: str | Sequence[str] = (), socket: str | Sequence[str] = (), **options: Any
 ) -> AsyncIterator[Server]:
     """Serve ``app`` while the ``async with`` block runs.
 
-    ``http`` and ``socket``: one address or several to serve HTTP and the uwsgi protocol at; port 0 takes a free
-    one. Further keywords are options by their names in docs/options.md, such as ``cores=100`` or ``harakiri=5.0``
-    (seconds). Leaving the block stops accepting, lets requests finish for ``grace`` seconds and cancels the rest.
-    Raises `OptionError`, `AddressError`, `BindError`.
+    ``app``: one app, or several by their mountpoints, such as ``{"": site, "/api": api}``. ``http`` and ``socket``:
+    one address or several to serve HTTP and the uwsgi protocol at; port 0 takes a free one. Further keywords are
+    options by their names in docs/options.md, such as ``cores=100`` or ``harakiri=5.0`` (seconds), but not those that
+    say what to load. Leaving the block stops accepting, lets requests finish for ``grace`` seconds and cancels the
+    rest. Raises `OptionError`, `AddressError`, `BindError`.
     """
     if http:
         options["http_socket"] = http
     if socket:
         options["socket"] = socket
-    async with serve(lambda _module: app, build(**options)) as server:
+    apps = app if isinstance(app, Mapping) else {"": app}
+    built = build(**options)
+    for declared in declarations(LoadOptions):
+        if getattr(built.load, declared.field) != declared.default:
+            raise OptionError(f"{declared.field}: run() is given the app itself, so it loads none: leave this out")
+    async with serve(lambda _module: apps, built) as server:
         yield server
 
 
 @asynccontextmanager
-async def serve(load: Callable[[UwsgiModule], App], options: Options) -> AsyncIterator[Server]:
-    """Open the sockets, load the app, serve it while the block runs. For `run` and the command line.
+async def serve(load: Callable[[UwsgiModule], Apps], options: Options) -> AsyncIterator[Server]:
+    """Open the sockets, load the apps, serve them while the block runs. For `run` and the command line.
 
     ``load`` is called once, with the ``uwsgi`` module that ``import uwsgi`` gives from then on.
     """
@@ -121,16 +125,16 @@ async def serve(load: Callable[[UwsgiModule], App], options: Options) -> AsyncIt
         process = SingleProcess()
         stack.callback(process.close)
         stack.enter_context(controlled(process))
-        async with serve_app(load(module), options, listeners) as server:
+        async with serve_apps(load(module), options, listeners) as server:
             process.pool = server.pool
             yield server
 
 
 @asynccontextmanager
-async def serve_app(
-    app: App, options: Options, listeners: Sequence[Listener], on_end: Callable[[Request], None] | None = None
+async def serve_apps(
+    apps: Apps, options: Options, listeners: Sequence[Listener], on_end: Callable[[Request], None] | None = None
 ) -> AsyncIterator[Server]:
-    """Serve a loaded app on open listeners while the block runs. The listeners stay open. For `serve` and workers.
+    """Serve loaded apps on open listeners while the block runs. The listeners stay open. For `serve` and workers.
 
     ``on_end``: called with each request that has ended.
     """
@@ -142,7 +146,7 @@ async def serve_app(
         async with anyio.create_task_group() as tasks:
             pool = Pool(options.cores, poller, tasks)
             stack.callback(_close_connections, pool)
-            acceptors = _accept(options, listeners, pool, _handler(app, options), on_end)
+            acceptors = _accept(options, listeners, pool, make_handler(apps, options), on_end)
             if options.cores.blocking_limit > 0:
                 watchdog = Watchdog(poller, options.cores.blocking_limit)
                 stack.callback(watchdog.stop)
@@ -227,38 +231,6 @@ def _magic_table(hostname: str) -> dict[bytes, bytes]:
         "[": "[",
     }
     return {key.encode(): value.encode() for key, value in table.items()}
-
-
-def _handler(app: App, options: Options) -> Handler:
-    """Choose how the app is called."""
-    kind = options.app.app_kind if options.app.app_kind != "auto" else app_kind(app)
-    cores = options.cores.cores
-    extra: dict[str, object] = {
-        "uwsgi.version": b"2.0.31",
-        "uwsgi.node": socket.gethostname().encode(),
-        "x-wsgiorg.fdevent.timeout": None,
-    }
-    if kind == "async":
-        extra["x-wsgiorg.fdevent.readable"] = asynchronous.wait_fd_read
-        extra["x-wsgiorg.fdevent.writable"] = asynchronous.wait_fd_write
-        return AsyncHandler(app, Environ(AsyncInput, multithread=False, cores=cores, extra=extra))
-    module = sys.modules["uwsgi"]
-    extra["x-wsgiorg.fdevent.readable"] = module.wait_fd_read
-    extra["x-wsgiorg.fdevent.writable"] = module.wait_fd_write
-    threads = options.app.threads
-    environ = Environ(SyncInput, multithread=threads > 0, cores=cores, extra=extra)
-    if threads > 0:
-        return ThreadHandler(app, environ, threads)
-    return SyncHandler(app, environ, _give_way)
-
-
-async def _give_way(request: Request, environ: dict[str, Any]) -> None:
-    """A generator app has yielded: let others run, wait for what it watches, tell it how that ended."""
-    await asynchronous.suspend()
-    watches = request.core.watches
-    environ["x-wsgiorg.fdevent.timeout"] = True if watches.timed_out else None
-    environ["uwsgi.ready_fd"] = watches.ready_fd if watches.ready_fd >= 0 else None
-    watches.timed_out = False
 
 
 def _accept(

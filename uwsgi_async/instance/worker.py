@@ -23,11 +23,13 @@ from uwsgi_async.api.process import controlled
 from uwsgi_async.compat.uwsgi_module import UwsgiModule
 from uwsgi_async.cores.request import Request
 from uwsgi_async.errors import UwsgiAsyncError
+from uwsgi_async.handlers.mounts import Apps
 from uwsgi_async.instance.channel import Channel, Drain, Failed, Hello, Ready
 from uwsgi_async.instance.control import WorkerProcess
 from uwsgi_async.instance.listeners import Listener
+from uwsgi_async.instance.loader import finish
 from uwsgi_async.instance.scoreboard import Field
-from uwsgi_async.instance.server import Server, serve_app
+from uwsgi_async.instance.server import Server, serve_apps
 from uwsgi_async.options.settings import Options
 
 logger = logging.getLogger("uwsgi_async")
@@ -42,11 +44,11 @@ EXIT_LOAD = 3
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """What a worker is to do. ``load``: gives the app; called in the worker's process."""
+    """What a worker is to do. ``load``: gives the apps; called in the worker's process."""
 
     options: Options
     listeners: Sequence[Listener]
-    load: Callable[[], Any]
+    load: Callable[[], Apps]
     module: UwsgiModule
 
 
@@ -60,14 +62,15 @@ def work(process: WorkerProcess, assignment: Assignment) -> int:
     loop = options.loop
     try:
         with controlled(process):
-            app = assignment.load()
+            apps = assignment.load()
             hook = getattr(assignment.module, "post_fork_hook", None)
             if hook is not None:
                 hook()
+            finish(options.load)
             anyio.run(
                 _serve,
                 process,
-                app,
+                apps,
                 assignment,
                 backend="trio" if loop.trio else "asyncio",
                 backend_options={"use_uvloop": True} if loop.uvloop else {},
@@ -80,7 +83,7 @@ def work(process: WorkerProcess, assignment: Assignment) -> int:
     return 0
 
 
-async def _serve(process: WorkerProcess, app: Any, assignment: Assignment) -> None:
+async def _serve(process: WorkerProcess, apps: Apps, assignment: Assignment) -> None:
     options = assignment.options
     done = anyio.Event()
     most = options.process.max_requests
@@ -93,7 +96,7 @@ async def _serve(process: WorkerProcess, app: Any, assignment: Assignment) -> No
             done.set()
 
     async with anyio.create_task_group() as watch:
-        async with serve_app(app, options, assignment.listeners, count) as server:
+        async with serve_apps(apps, options, assignment.listeners, count) as server:
             process.pool = server.pool
             watch.start_soon(_beat, process, server, options, done)
             process.accounts.row[Field.READY] = 1

@@ -3,8 +3,9 @@
 What lives here: `parse`, `configure`, `check`. What does not: the options themselves (`settings`), config files
 (`config`), what entries mean (`resolve`), the text of ``--help`` (`render`), starting anything (`cli`). Accepted are
 ``--flag value``, ``--flag=value``, ``-s value``, ``-svalue``, a switch alone or as ``--switch=false``, and files:
-``app.py`` means ``--wsgi-file app.py``, ``app.ini`` (or .yaml, .json, .toml) is a config file, read behind the other
-words. A value that begins with a dash needs the ``=``, unless it is a number.
+``app.py`` means ``--wsgi-file app.py``, ``package.module:callable`` means ``--module``, ``app.ini`` (or .yaml, .json,
+.toml) is a config file, read behind the other words. A value that begins with a dash needs the ``=``, unless it is a
+number.
 Why not argparse: every word of uWSGI's shall be known, its values repeat and keep their order, and each error names
 the option, what was expected and what came.
 """
@@ -35,6 +36,7 @@ CHECK: Final = "check"
 _APP_SUFFIXES = (".py", ".wsgi")
 _CONFIG_SUFFIXES = tuple(f".{kind}" for kind in READERS)
 _NUMBER = re.compile(r"-\.?\d")
+_MODULE = re.compile(r"[\w.]+:\w+(\(\))?")
 
 
 def parse(argv: Sequence[str], world: World | None = None) -> Options:
@@ -75,8 +77,8 @@ def check(argv: Sequence[str], world: World | None = None) -> tuple[str, bool]:
     if options is not None:
         if not options.sockets.http_socket and not options.sockets.socket:
             problems.append("there is no socket to serve: give one with http-socket or socket")
-        if options.app.wsgi_file is None and options.app.module is None:
-            problems.append("there is no app: name one with wsgi-file or module")
+        if not (options.load.names_an_app() or options.static.serves_files()) and options.load.need_app:
+            problems.append("there is no app: name one with wsgi-file, module or mount")
     lines = [show(reading), ""]
     for title, sentences in (("without effect", resolution.remarks), ("not possible", problems)):
         if sentences:
@@ -113,8 +115,8 @@ def _read(argv: Sequence[str], world: World) -> Reading:
         elif app is not None:
             raise OptionError(f"expected one app at most, but {word!r} came after {app!r}")
         else:
-            app = _app_file(word)
-            entries.append(Entry("wsgi-file", app, COMMAND_LINE))
+            app = word
+            entries += _app(word)
     return read(entries, files, world, lambda name: name in names())
 
 
@@ -185,13 +187,18 @@ def _unknown(flag: str) -> OptionError:
     )
 
 
-def _app_file(word: str) -> str:
-    if not word.endswith(_APP_SUFFIXES):
-        raise OptionError(
-            f"expected an option, an app such as app.py or a config file such as app.ini, but {word!r} came; "
-            "a module needs --module"
-        )
-    return word
+def _app(word: str) -> Sequence[Entry]:
+    """Return the entries that ``app.py``, ``app.py:callable`` or ``package.module:callable`` stands for."""
+    path, _, name = word.partition(":")
+    if path.endswith(_APP_SUFFIXES):
+        callable = [Entry("callable", name, COMMAND_LINE)] if name else []
+        return [Entry("wsgi-file", path, COMMAND_LINE), *callable]
+    if _MODULE.fullmatch(word):
+        return [Entry("module", word, COMMAND_LINE)]
+    raise OptionError(
+        f"expected an option, an app such as app.py or package.module:callable, or a config file such as app.ini, "
+        f"but {word!r} came"
+    )
 
 
 def _print_and_exit(text: str) -> None:

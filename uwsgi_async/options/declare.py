@@ -5,11 +5,22 @@ which reads them back. What does not: any particular option (`settings.py`), the
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 
 _KEY = "uwsgi_async.option"
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What the text of an option must be made of.
+
+    ``example``: one value, for messages and help. ``read``: takes the text apart; raises ValueError when it cannot.
+    """
+
+    example: str
+    read: Callable[[str], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,8 +31,8 @@ class Declaration:
     ``minimum`` and ``maximum``: the range of a number, both included; None is no bound.
     ``repeat``: given several times, the values add up to a tuple. ``unit``: "seconds", "bytes" or "".
     ``bare``: the value when the option is given without one; None: it needs one. ``placeholders``: ``%(...)`` means
-    something to the option itself. ``field``: name of the dataclass field; ``type``: its type; ``default``: its
-    default. ``subsystem``: the dataclass it belongs to.
+    something to the option itself. ``form``: what its text must be made of; None is any text. ``field``: name of the
+    dataclass field; ``type``: its type; ``default``: its default. ``subsystem``: the dataclass it belongs to.
     """
 
     flags: tuple[str, ...]
@@ -36,6 +47,7 @@ class Declaration:
     maximum: float | None
     bare: str | None
     placeholders: bool
+    form: Form | None
 
 
 def option(
@@ -48,11 +60,13 @@ def option(
     maximum: float | None = None,
     bare: str | None = None,
     placeholders: bool = False,
+    form: Form | None = None,
 ) -> Any:
     """Declare an option as a dataclass field.
 
     ``flags`` are uWSGI's spellings, without the leading dashes, the main one first. ``minimum`` and ``maximum`` are
-    the range of a number, both included; None is no bound. ``bare`` and ``placeholders``: see `Declaration`.
+    the range of a number, both included; None is no bound. ``bare``, ``placeholders`` and ``form``: see
+    `Declaration`.
     """
     declared = {
         "flags": flags,
@@ -63,6 +77,7 @@ def option(
         "maximum": maximum,
         "bare": bare,
         "placeholders": placeholders,
+        "form": form,
     }
     return dataclasses.field(default=default, metadata={_KEY: declared})
 

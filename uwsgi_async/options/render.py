@@ -17,8 +17,9 @@ usage: uwsgi-async [OPTION ...] [app.py] [app.ini ...]
        uwsgi-async check [OPTION ...] app.ini    say what would happen, and do not start
        uwsgi-async --help WORD                   all options about WORD, also of uWSGI alone
 
-Serves a WSGI app over HTTP/1.1 and the uwsgi protocol. app.py is short for --wsgi-file app.py;
-app.ini, app.yaml, app.json and app.toml are config files as uWSGI reads them.
+Serves WSGI apps over HTTP/1.1 and the uwsgi protocol. app.py is short for --wsgi-file app.py, and
+package.module:callable for --module package.module:callable; app.ini, app.yaml, app.json and
+app.toml are config files as uWSGI reads them.
 """
 _HELP_TAIL = """\
 Config files and help
@@ -141,6 +142,8 @@ def _help_entry(declared: Declaration) -> str:
 def _placeholder(declared: Declaration) -> str:
     if get_origin(declared.type) is Literal:
         return "|".join(get_args(declared.type))
+    if declared.form is not None:
+        return declared.form.example
     return declared.unit.upper() or ("N" if declared.type in (int, float) else "VALUE")
 
 

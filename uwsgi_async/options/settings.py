@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from uwsgi_async.options.declare import option
+from uwsgi_async.options.loading import AppOptions, LoadOptions, StaticOptions
 
 SECONDS = 1.0
 KIB = 1024
 MIB = 1024 * KIB
 
-AppKind = Literal["auto", "async", "sync"]
 Backend = Literal["asyncio", "trio"]
 HttpParser = Literal["httptools", "h11"]
 
@@ -132,21 +132,6 @@ class CoreOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AppOptions:
-    """Which app, and how it is called. For `instance.loader` and `handlers`."""
-
-    wsgi_file: str | None = option(None, "wsgi-file", "file", help="load the app from this Python file")
-    module: str | None = option(None, "module", "w", "wsgi", help="load the app from this module (module:callable)")
-    callable: str = option("application", "callable", help="name of the app in its module")
-    chdir: str | None = option(None, "chdir", help="change to this directory before the app is loaded")
-    pythonpath: tuple[str, ...] = option(
-        (), "pythonpath", "python-path", "pp", repeat=True, help="add this directory to the import path"
-    )
-    threads: int = option(0, "threads", help="run sync apps in this many threads instead of in the cores", minimum=0)
-    app_kind: AppKind = option("auto", "app-kind", help="auto, async or sync: how the app is called")  # noqa: RUF009
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessOptions:
     """Which processes, how long each lives, how they end. For `instance.master`."""
 
@@ -243,7 +228,9 @@ class Options:
     http: HttpOptions = field(default_factory=HttpOptions)
     packet: PacketOptions = field(default_factory=PacketOptions)
     cores: CoreOptions = field(default_factory=CoreOptions)
+    load: LoadOptions = field(default_factory=LoadOptions)
     app: AppOptions = field(default_factory=AppOptions)
+    static: StaticOptions = field(default_factory=StaticOptions)
     process: ProcessOptions = field(default_factory=ProcessOptions)
     log: LogOptions = field(default_factory=LogOptions)
     loop: LoopOptions = field(default_factory=LoopOptions)

@@ -54,7 +54,7 @@ def expected(declaration: Declaration) -> str:
         *others, last = get_args(kind)
         return f"{', '.join(others)} or {last}"
     if kind not in (int, float):
-        return "text"
+        return f"text such as {declaration.form.example}" if declaration.form is not None else "text"
     what = "a number" if kind is float else "a whole number"
     bounds = (("at least", declaration.minimum), ("at most", declaration.maximum))
     told = " and ".join(f"{words} {bound}" for words, bound in bounds if bound is not None)
@@ -101,8 +101,18 @@ def _checked(declaration: Declaration, value: Any, came: object, name: str) -> A
         low, high = declaration.minimum, declaration.maximum
         fits = math.isfinite(value) and (low is None or value >= low) and (high is None or value <= high)
     else:
-        fits = "\0" not in value if isinstance(value, str) else True
+        fits = not isinstance(value, str) or ("\0" not in value and _has_form(declaration, value))
     return value if fits else _reject(declaration, came, name)
+
+
+def _has_form(declaration: Declaration, value: str) -> bool:
+    if declaration.form is None:
+        return True
+    try:
+        declaration.form.read(value)
+    except ValueError:
+        return False
+    return True
 
 
 def _reject(declaration: Declaration, came: object, name: str) -> NoReturn:

@@ -9,15 +9,17 @@ class Vars(dict[str, str]):
     """The CGI-like variables of a request. Requests of the same bytes may share them: copy, never change.
 
     ``shared``: whether they are. ``environ``: what a handler has made of them, kept with them while they are
-    shared, so that the work is done once for many requests; None when there is none.
+    shared, so that the work is done once for many requests; None when there is none. ``managed``: the same for the
+    variables that `handlers.mounts` makes of them.
     """
 
-    __slots__ = ("_size", "environ", "shared")
+    __slots__ = ("_size", "environ", "managed", "shared")
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.shared = False
         self.environ: dict[str, Any] | None = None
+        self.managed: Vars | None = None
         self._size = 0
 
     @property
