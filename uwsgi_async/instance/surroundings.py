@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from uwsgi_async.errors import UsageError
@@ -51,7 +51,7 @@ class Surroundings:
             options = replace(options, process=replace(process, pidfile=os.path.abspath(process.pidfile)))
         if options.load.chdir is not None:
             change_directory("chdir", options.load.chdir)
-        self._entered = options
+        self._entered = options  # only what has worked: a reload that fails keeps the former ones
         return options
 
     def enter_again(self, read: Callable[[], Options]) -> Options:
@@ -59,25 +59,28 @@ class Surroundings:
 
         Raises what ``read`` raises, and `UsageError`; then all is as it was before.
         """
-        before = self._entered
-        assert before is not None
+        assert self._entered is not None
+        environ, here = dict(os.environ), _here()
         try:
-            self._leave()
-            if before.load.force_cwd is not None:
-                change_directory("force-cwd", before.load.force_cwd)
-                os.close(self._base)
-                self._base = _here()
-            return self.enter(read())
+            _set_all(self._environ)
+            os.fchdir(self._base)
+            if self._entered.load.force_cwd is not None:
+                change_directory("force-cwd", self._entered.load.force_cwd)
+            base = _here()
+            try:
+                options = self.enter(read())
+            except BaseException:
+                os.close(base)
+                raise
+            os.close(self._base)
+            self._base = base
+            return options
         except BaseException:
-            self._leave()
-            self.enter(before)
+            _set_all(environ)
+            os.fchdir(here)
             raise
-
-    def _leave(self) -> None:
-        os.fchdir(self._base)
-        os.environ.clear()
-        os.environ.update(self._environ)
-        time.tzset()
+        finally:
+            os.close(here)
 
 
 def variables(options: LoadOptions) -> Iterator[tuple[str, str | None]]:
@@ -103,6 +106,12 @@ def change_directory(option: str, path: str) -> None:
         os.chdir(path)
     except OSError as error:
         raise UsageError(f"{option}: cannot change to the directory {path!r}: {error.strerror}") from error
+
+
+def _set_all(environ: Mapping[str, str]) -> None:
+    os.environ.clear()
+    os.environ.update(environ)
+    time.tzset()
 
 
 def _here() -> int:

@@ -147,8 +147,9 @@ class Files:
             if pin.is_directory:
                 for name in self._indexes:
                     with _Pin(name, pin.fd) as index:
-                        if index.is_file:
-                            return self._judge(index, root)
+                        found = self._judge(index, root) if index.is_file else None
+                        if found is not None:
+                            return found
             return self._judge(pin, root) if pin.is_file else None
 
     def _candidates(self, path: bytes, docroot: bytes) -> Iterator[tuple[Root, bytes]]:
