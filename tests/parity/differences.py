@@ -26,3 +26,30 @@ CALLS = {
 
 # One more, which no case shows: after a yield uWSGI's ready_fd() is -1 again while environ["uwsgi.ready_fd"] holds the
 # fd; ours tells the fd in both places.
+
+LOADING = {
+    "need-app is on by default": "a start or reload with an app that fails would take a site down that serves; "
+    "need-app=false does as uWSGI. It is for every named app and import; uWSGI's is for the first one",
+    "a mountpoint's last slash does not count": "uWSGI's PATH_INFO has no first slash then (PEP 3333), and for the "
+    "mountpoint itself it is memory beyond the request",
+    "an app at / is the default app": "uWSGI takes the first mount, through an assignment that was to be a comparison",
+    "the first of the applications is at its own mountpoint": "uWSGI copies 0 bytes of it",
+    "SCRIPT_NAME is always there": "uWSGI leaves it out for / with manage-script-name",
+    "all apps share one interpreter": "uWSGI makes one for each mount without single-interpreter",
+}
+"""What is loaded, and how it is found: all of it is tested in test_loading, but the interpreters."""
+
+STATIC = {
+    "a root ends at a slash": "uWSGI sends files of /srv/static-private for a map to /srv/static",
+    "a map's path ends at a slash": "uWSGI sends /static/x for /staticx",
+    "a NUL byte names nothing": "uWSGI cuts the path there, behind the check of static-skip-ext",
+    "an index may not lead out of the root": "uWSGI judges the directory alone",
+    "Range is heeded without an option": "honour-range=false does as uWSGI",
+    "bytes=0- is 206": "uWSGI answers 200, and players of videos then do not seek",
+    "what is not one range of bytes is ignored": "RFC 9110, 14.2; uWSGI answers 416 or sends the first",
+    "HEAD has no ranges": "RFC 9110, 14.2",
+    "If-Range is for the same date": "RFC 9110, 13.1.5; uWSGI looks for a header of another length",
+    "the other conditions": "If-Match, If-None-Match and If-Unmodified-Since count as RFC 9110, 13.2.2 says",
+    "a type is found for capital letters too": "uWSGI has none for A.TXT",
+}
+"""Static files: all of it is tested in test_static."""

@@ -1,6 +1,6 @@
 """Starts either server with the same app and options, and speaks to it.
 
-What lives here: `Running`, `start_ours`, `start_oracle`. What does not: what is compared (`test_parity`).
+What lives here: `Running`, `start_ours`, `start_oracle`, `start`. What does not: what is compared (`test_parity`).
 """
 
 from __future__ import annotations
@@ -94,6 +94,22 @@ def start_oracle(app: str, tmp: Path, *options: str) -> Iterator[Running]:
         yield running
 
 
+@contextmanager
+def start(server: str, tmp: Path, *options: str, cwd: Path) -> Iterator[Running]:
+    """Start "ours" or the "oracle" in ``cwd`` with two sockets and nothing else but ``options``."""
+    sockets = ["--http-socket", "127.0.0.1:0", "--socket", "127.0.0.1:0"]
+    environment = dict(os.environ)
+    if server == "ours":
+        command = [sys.executable, "-m", "uwsgi_async", *sockets, *options]
+    else:
+        command = [str(binary()), *sockets, *options]
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+        if home().exists() and "--home" not in options:
+            command += ["--home", str(home())]
+    with _started(command, tmp / f"{server}.log", environment, cwd) as running:
+        yield running
+
+
 def _common(app: str) -> list[str]:
     return [
         "--http-socket", "127.0.0.1:0", "--socket", "127.0.0.1:0", "--async", "10", "--greenlet",
@@ -102,9 +118,11 @@ def _common(app: str) -> list[str]:
 
 
 @contextmanager
-def _started(command: list[str], log_path: Path, environment: dict[str, str]) -> Iterator[Running]:
+def _started(
+    command: list[str], log_path: Path, environment: dict[str, str], cwd: Path | None = None
+) -> Iterator[Running]:
     with log_path.open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=cwd)
     try:
         ports = _ports(process, log_path)
         http_port, uwsgi_port = ports  # both list them in the order of the options
