@@ -48,3 +48,9 @@ async def test_a_streamed_download_arrives_whole(app):
 async def test_an_error_is_the_frameworks_500(app):
     async with uwsgi_async.run(app, http="127.0.0.1:0") as server:
         assert (await get(server, "/error")).status == 500
+
+
+async def test_below_a_mountpoint_it_serves_the_same(app):
+    async with uwsgi_async.run({"/app": app}, http="127.0.0.1:0", manage_script_name=True) as server:
+        answer = await get(server, "/app/form", method="POST", headers=FORM, body=b"name=world")
+    assert (answer.status, answer.body) == (200, b"hello world")

@@ -22,6 +22,7 @@ class LoadOptions:
     mount: tuple[str, ...] = option(
         (),
         "mount",
+        "worker-mount",
         repeat=True,
         form=MOUNT,
         help="load a further app, a file or module:callable, for requests with this SCRIPT_NAME",
