@@ -16,7 +16,7 @@ import pytest
 
 import uwsgi_async
 from tests.client import Answer, Client, connect, get
-from uwsgi_async.handlers.static import sending
+from uwsgi_async.handlers.static import handler, sending
 from uwsgi_async.handlers.wsgi import AsyncHandler
 from uwsgi_async.instance.calling import make_handler
 from uwsgi_async.options.build import build
@@ -128,10 +128,10 @@ async def test_a_slow_disk_holds_no_other_request_up(root, monkeypatch):
     reading, readable = threading.Event(), threading.Event()
     real_read = sending._read
 
-    def read_slowly(fd: int, start: int, size: int) -> None:
+    def read_slowly(own: list[int], start: int, size: int) -> None:
         reading.set()
         readable.wait(20)
-        real_read(fd, start, size)
+        real_read(own, start, size)
 
     monkeypatch.setattr(sending, "_is_in_memory", lambda fd, offset: False)
     monkeypatch.setattr(sending, "_read", read_slowly)
@@ -140,6 +140,31 @@ async def test_a_slow_disk_holds_no_other_request_up(root, monkeypatch):
         await anyio.to_thread.run_sync(reading.wait, 20)
         assert (await get(server, "/x")).body == b"the app: /x"
         readable.set()
+
+
+async def test_a_request_that_is_cancelled_while_a_disk_is_slow_leaves_nothing_open(root, monkeypatch):
+    """One is in the thread, one waits for it. The check for what is left open is the fixture of all tests."""
+    readable, closed = threading.Event(), threading.Event()
+    answers = []
+
+    def read_slowly(own: list[int], start: int, size: int) -> None:
+        fd = own.pop()
+        readable.wait(20)
+        os.close(fd)
+        closed.set()
+
+    async def ask_for_it(server: uwsgi_async.Server) -> None:
+        answers.append((await get(server, "/s/a.css")).status)
+
+    monkeypatch.setattr(handler, "_THREADS", 1)
+    monkeypatch.setattr(sending, "_is_in_memory", lambda fd, offset: False)
+    monkeypatch.setattr(sending, "_read", read_slowly)
+    async with serving(root, cores=2, harakiri=0.2) as server, anyio.create_task_group() as tasks:
+        tasks.start_soon(ask_for_it, server)
+        tasks.start_soon(ask_for_it, server)
+    assert answers == [504, 504]
+    readable.set()
+    assert closed.wait(20)
 
 
 async def test_a_client_that_goes_away_leaves_nothing_open(root):

@@ -27,6 +27,7 @@ _PIN = os.O_PATH | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 # The path names nothing, or nothing that this process may see. All else is trouble of the machine, and is raised.
 _NOTHING = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG})
+_MOST_DOCROOTS = 64  # that front ends name, and that are remembered
 
 
 class Found:
@@ -121,6 +122,7 @@ class Files:
         self._indexes = [os.fsencode(name) for name in options.static_index]
         self._skipped = tuple(os.fsencode(suffix) for suffix in options.static_skip_ext)
         self._safe = [Root(path) for path in options.static_safe]
+        self._docroots: dict[bytes, Root] = {}
 
     def find(self, path: bytes, docroot: bytes = b"") -> Found | None:
         """Return the file that ``path`` (a PATH_INFO) names; None when there is none, or none that may be sent.
@@ -158,7 +160,14 @@ class Files:
             if rest is not None:
                 yield each.root, rest
         if docroot:
-            yield Root(docroot), path
+            yield self._docroot(docroot), path
+
+    def _docroot(self, path: bytes) -> Root:
+        if path not in self._docroots:
+            if len(self._docroots) >= _MOST_DOCROOTS:
+                self._docroots.clear()
+            self._docroots[path] = Root(path)
+        return self._docroots[path]
 
     def _judge(self, pin: _Pin, root: Root) -> Found | None:
         """Open a pinned file if it may be sent."""

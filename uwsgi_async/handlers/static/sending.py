@@ -26,7 +26,7 @@ async def send_part(response: Response, fd: int, start: int, count: int, threads
     while start < end:
         size = min(_PIECE, end - start)
         if not _is_in_memory(fd, start + size - 1):
-            await anyio.to_thread.run_sync(_read, os.dup(fd), start, size, limiter=threads, abandon_on_cancel=True)
+            await _read_in_thread(fd, start, size, threads)
         if await response.send_file(fd, start, size) < size:
             return
         start += size
@@ -42,10 +42,26 @@ def _is_in_memory(fd: int, offset: int) -> bool:
     return True
 
 
-def _read(fd: int, start: int, size: int) -> None:
-    """Read a piece into the kernel's memory. Closes ``fd``, which is its own: the request may be over before."""
+async def _read_in_thread(fd: int, start: int, size: int, threads: anyio.CapacityLimiter) -> None:
+    """Read a piece into the kernel's memory. The thread has a descriptor of its own: it may outlive the request."""
+    own = [os.dup(fd)]
     try:
-        with suppress(OSError):  # sendfile will meet the same trouble, and tell
-            os.pread(fd, size, start)
+        await anyio.to_thread.run_sync(_read, own, start, size, limiter=threads, abandon_on_cancel=True)
     finally:
-        os.close(fd)
+        _close(own)  # nothing is left to close, unless the thread was never begun
+
+
+def _read(own: list[int], start: int, size: int) -> None:
+    with suppress(IndexError):  # given up before it began
+        fd = own.pop()
+        try:
+            with suppress(OSError):  # sendfile will meet the same trouble, and tell
+                os.pread(fd, size, start)
+        finally:
+            os.close(fd)
+
+
+def _close(own: list[int]) -> None:
+    """Close what nobody has taken yet. Who takes a descriptor off the list closes it: `list.pop` has one winner."""
+    with suppress(IndexError):
+        os.close(own.pop())
