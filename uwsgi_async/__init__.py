@@ -16,12 +16,12 @@ from uwsgi_async.api.asynchronous import (
 )
 from uwsgi_async.api.information import log, mem, micros, parsefile
 from uwsgi_async.api.process import (
-    WorkerStatistics,
     accepting,
     masterpid,
     ready,
     reload,
     set_user_harakiri,
+    statistics,
     stop,
     total_requests,
     worker_id,
@@ -39,6 +39,14 @@ from uwsgi_async.api.request import (
     sendfile,
     set_logvar,
 )
+from uwsgi_async.api.statistics import (
+    AppStatistics,
+    InstanceStatistics,
+    ProcessStatistics,
+    SocketStatistics,
+    WorkerStatistics,
+)
+from uwsgi_async.cores.core import CoreStatistics
 from uwsgi_async.errors import UwsgiAsyncError
 from uwsgi_async.instance.server import Server, run
 from uwsgi_async.options.settings import Options
@@ -46,8 +54,13 @@ from uwsgi_async.options.settings import Options
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "AppStatistics",
+    "CoreStatistics",
+    "InstanceStatistics",
     "Options",
+    "ProcessStatistics",
     "Server",
+    "SocketStatistics",
     "UwsgiAsyncError",
     "WorkerStatistics",
     "__version__",
@@ -76,6 +89,7 @@ __all__ = [
     "sendfile",
     "set_logvar",
     "set_user_harakiri",
+    "statistics",
     "stop",
     "suspend",
     "total_requests",

@@ -69,7 +69,7 @@ async def _serve(options: Options) -> None:
         return apps
 
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGQUIT) as signals:
-        async with serve(load, options) as server:
+        async with serve(load, options, local_stats=True) as server:
             for address in server.addresses:
                 logger.info("*** uwsgi-async serves %s with %d cores ***", address, options.cores.cores)
             async for number in signals:

@@ -36,7 +36,9 @@ def application(environ, start_response):
         print("a request sleeps", flush=True)
         uwsgi.async_sleep(0.5)
     elif path == "/workers":
-        answer = [{key: value for key, value in worker.items() if key != "status"} for worker in uwsgi.workers()]
+        answer = [
+            {key: value for key, value in worker.items() if isinstance(value, int)} for worker in uwsgi.workers()
+        ]
     elif path.startswith("/call/"):
         answer = getattr(uwsgi, path.split("/")[2])(*map(int, path.split("/")[3:]))
     return [json.dumps({

@@ -71,6 +71,7 @@ CASES = {
     "status 500 from the app": ("GET", "/status?500+Internal", None, {}),
     "globals": ("GET", "/information", None, {}),
     "kinds of values": ("GET", "/kinds", None, {}),
+    "workers() has the same keys and types": ("GET", "/workers", None, {}),
     "results of calls": ("POST", "/calls", b"12345", {}),
     "async_sleep sleeps when it is yielded": ("GET", "/yield_sleep", None, {}),
     "wait_fd_read waits when it is yielded": ("GET", "/yield_read", None, {}),

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Protocol
 
+from uwsgi_async.api.statistics import InstanceStatistics, WorkerStatistics
 from uwsgi_async.errors import NoInstanceError
 
 __all__ = [
@@ -26,32 +26,6 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerStatistics:
-    """One worker. Times are microseconds, ``last_spawn`` is unix seconds, ``rss``, ``vsz`` and ``tx`` are bytes.
-
-    ``delta_requests`` counts since the last respawn; ``status`` is b"idle", b"busy" or b"cheap";
-    ``respawn_count`` is 0 for the first process.
-    """
-
-    id: int
-    pid: int
-    requests: int
-    delta_requests: int
-    signals: int
-    exceptions: int
-    harakiri_count: int
-    status: bytes
-    rss: int
-    vsz: int
-    running_time: int
-    last_spawn: int
-    respawn_count: int
-    tx: int
-    avg_rt: int
-    accepting: bool
-
-
 class ProcessControl(Protocol):
     """What a process of an instance knows of the others, and can ask the master for."""
 
@@ -59,6 +33,8 @@ class ProcessControl(Protocol):
     master: int
 
     def workers(self) -> tuple[WorkerStatistics, ...]: ...
+
+    def statistics(self) -> InstanceStatistics: ...
 
     def reload(self) -> bool: ...
 
@@ -88,6 +64,15 @@ def controlled(control: ProcessControl) -> Iterator[None]:
 def workers() -> tuple[WorkerStatistics, ...]:
     """Return what each worker does and has done. The `uwsgi` module gives dicts."""
     return _the_control().workers()
+
+
+def statistics() -> InstanceStatistics:
+    """Return what the whole instance does and has done: what the stats server tells, as frozen values.
+
+    This worker's part is of this moment; what the others do is as they wrote it down last, a quarter of a second ago
+    at most, and the vars of their requests are only there when the stats server was asked meanwhile.
+    """
+    return _the_control().statistics()
 
 
 def worker_id() -> int:

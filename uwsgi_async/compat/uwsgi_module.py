@@ -269,13 +269,18 @@ def _start_response(status: str, headers: list[tuple[str, str]], exc_info: Any =
     return start_response(the_request(), status, headers, exc_info)
 
 
+_WORKER_KEYS = (
+    "id", "pid", "requests", "delta_requests", "signals", "exceptions", "status", "rss", "vsz", "running_time",
+    "last_spawn", "respawn_count", "tx", "avg_rt",
+)  # fmt: skip
+
+
 def _workers() -> tuple[dict[str, Any], ...]:
     """The workers as dicts, as uWSGI gives them."""
     dicts = []
     for worker in process.workers():
-        shown = {**asdict(worker), "apps": ()}
-        del shown["harakiri_count"], shown["accepting"]
-        dicts.append(shown)
+        shown = {name: getattr(worker, name) for name in _WORKER_KEYS}
+        dicts.append({**shown, "apps": tuple(asdict(app) for app in worker.apps)})
     return tuple(dicts)
 
 

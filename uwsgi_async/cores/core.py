@@ -7,8 +7,10 @@ is read and answered (`connection`, `http`, `uwsgi`), which app runs (`handlers`
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Mapping
 from contextvars import ContextVar, copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import anyio
@@ -29,7 +31,12 @@ current_request: ContextVar[Request | None] = ContextVar("uwsgi_async.request", 
 
 @dataclass(frozen=True, slots=True)
 class CoreStatistics:
-    """What one core does and has done. ``running``: seconds since its request began, 0.0 when it is idle."""
+    """What one core does and has done.
+
+    ``running``: seconds since its request began, 0.0 when it is idle. ``read_errors``, ``write_errors``: requests whose
+    client went away, or was too slow. ``static_requests``, ``routed_requests``, ``offloaded_requests``: what uWSGI
+    counts. ``request_start``: unix seconds when its request began, 0.0 when it is idle; ``vars``: of that request.
+    """
 
     id: int
     state: Literal["idle", "busy"]
@@ -38,6 +45,13 @@ class CoreStatistics:
     exceptions: int
     running: float
     uri: str
+    read_errors: int = 0
+    write_errors: int = 0
+    static_requests: int = 0
+    routed_requests: int = 0
+    offloaded_requests: int = 0
+    request_start: float = 0.0
+    vars: Mapping[str, str] = field(default_factory=dict)
 
 
 class WorkQueue(Protocol):
@@ -62,12 +76,15 @@ class Core:
         "killed",
         "parker",
         "poller",
+        "read_errors",
         "request",
         "requests",
         "row",
+        "static_requests",
         "task",
         "waking",
         "watches",
+        "write_errors",
     )
 
     def __init__(self, number: int, poller: Poller) -> None:
@@ -76,6 +93,7 @@ class Core:
         self.parker = poller.backend.parker()
         self.watches = Watches(poller, self.parker)
         self.requests = self.harakiri = self.exceptions = self.row = 0
+        self.read_errors = self.write_errors = self.static_requests = 0
         self.request: Request | None = None
         self.task: object = None
         self.killed = self.waking = False
@@ -117,12 +135,18 @@ class Core:
 
     def statistics(self) -> CoreStatistics:
         request = self.request
+        running = 0.0 if request is None else self.poller.time() - request.started
         return CoreStatistics(
             id=self.id,
             state="idle" if request is None else "busy",
             requests=self.requests,
             harakiri=self.harakiri,
             exceptions=self.exceptions,
-            running=0.0 if request is None else self.poller.time() - request.started,
+            running=running,
             uri="" if request is None else request.vars.get("REQUEST_URI", ""),
+            read_errors=self.read_errors,
+            write_errors=self.write_errors,
+            static_requests=self.static_requests,
+            request_start=0.0 if request is None else time.time() - running,
+            vars={} if request is None else request.vars.copy(),
         )

@@ -55,6 +55,7 @@ class Pool:
     """The cores of a worker and the connections they serve.
 
     ``requests``, ``running_time`` (seconds) and ``bytes_sent`` (heads and bodies) count the requests that have ended.
+    ``longest_wait``: seconds that a readable connection waited for a core at most, in the pool's life.
     """
 
     def __init__(self, options: CoreOptions, poller: Poller, tasks: TaskGroup) -> None:
@@ -72,7 +73,7 @@ class Pool:
         self._idle: list[Core] = []
         self._wake_next = 1
         self._waking = 0
-        self._longest_wait = 0.0
+        self.longest_wait = 0.0
         self._drained: anyio.Event | None = None
         limits = (options.harakiri, options.header_timeout, options.keepalive_timeout, options.socket_timeout)
         self._sweep_interval = min(1.0, *(limit / 4 for limit in limits if limit > 0))
@@ -107,8 +108,8 @@ class Pool:
         if not self.ready:
             return False
         waited = self.poller.heartbeat - self.ready[0].ready_since
-        if waited > self._longest_wait:
-            self._longest_wait = waited
+        if waited > self.longest_wait:
+            self.longest_wait = waited
         if self._waking:
             return True  # those who were woken have not run yet: they may be enough
         wake = min(self._wake_next, len(self.ready))
@@ -171,7 +172,7 @@ class Pool:
             max_cores=self.options.cores,
             busy=self.busy,
             waiting=len(self.ready),
-            longest_wait=self._longest_wait,
+            longest_wait=self.longest_wait,
             connections=len(self.connections),
             max_connections=self.options.max_connections,
             requests=self.requests,

@@ -25,13 +25,14 @@ class Request:
     ``response``: where the answer goes. ``started``: on the poller's clock, seconds. ``switches``: how often the
     request gave way. ``logvars``: what the app noted for the log. ``log_this``: log it though logging is off.
     ``app_id``: the number of the app that serves it, -1 for none. ``app_requests``: how many that app has had, this one
-    included; None where all requests are the one app's.
+    included; None where all requests are the one app's. ``app_failed``: the app has raised an error.
     """
 
     # Defaults stand in the class: see `Response`.
     switches = 0
     logvars: dict[bytes, bytes] | None = None
     log_this = False
+    app_failed = False
     app_id = 0
     app_requests: int | None = None
 

@@ -59,12 +59,12 @@ async def serve_request(service: Service, request: Request) -> float:
         if not response.complete:
             await response.finish()
     except DisconnectedError as error:
-        response.write_error = not request.body.read_error
+        _count_error(request)
         logger.info("%s: %s", _name(request), error)
         response.refuse(400)
         request.connection.close()
     except PeerTimeoutError as error:
-        response.write_error = not request.body.read_error
+        _count_error(request)
         logger.warning("%s: %s", _name(request), error)
         response.refuse(408)
     except BadRequestError as error:
@@ -72,6 +72,7 @@ async def serve_request(service: Service, request: Request) -> float:
         response.refuse(error.status)
     except Exception:
         core.exceptions += 1
+        request.app_failed = True
         logger.exception("%s: the app raised an error", _name(request))
         response.refuse(500)
     except BaseException as error:
@@ -99,6 +100,15 @@ async def serve_request(service: Service, request: Request) -> float:
         if service.log_all or request.log_this:
             service.log(request)
     return ended
+
+
+def _count_error(request: Request) -> None:
+    """Note that the client went away or was too slow, while it sent or while it received."""
+    if request.body.read_error:
+        request.core.read_errors += 1
+    else:
+        request.response.write_error = True
+        request.core.write_errors += 1
 
 
 def _name(request: Request) -> str:

@@ -35,7 +35,7 @@ def make_handler(apps: Apps, options: Options) -> Handler:
     callers = _Callers(options.app, options.cores.cores)
     static = options.static.serves_files()
     default = None if options.app.no_default_app else default_mountpoint(apps)
-    if default in ("", "/") and len(apps) == 1 and not static:
+    if default is not None and is_plain(apps, options):
         return callers.handler(apps[default])
     by_script_name = not options.app.ignore_script_name
     handler: Handler = Mounts(
@@ -46,6 +46,12 @@ def make_handler(apps: Apps, options: Options) -> Handler:
     if options.app.manage_script_name:
         handler = ScriptNames(handler, apps)
     return handler
+
+
+def is_plain(apps: Apps, options: Options) -> bool:
+    """Whether every request is for the one app that there is."""
+    default = None if options.app.no_default_app else default_mountpoint(apps)
+    return default in ("", "/") and len(apps) == 1 and not options.static.serves_files()
 
 
 class _Callers:

@@ -87,10 +87,25 @@ class Stop:
     """Worker to master: `uwsgi.stop()` was called."""
 
 
-Message = Start | Loaded | Failed | Fork | Hello | Ready | Drain | Reload | Stop
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Master to worker: somebody looks; write on the scoreboard what you do, and answer with `Published`.
+
+    ``detail``: see `statistics.publish.Detail`.
+    """
+
+    detail: int
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """Worker to master: the scoreboard says what this worker does now."""
+
+
+Message = Start | Loaded | Failed | Fork | Hello | Ready | Drain | Reload | Stop | Publish | Published
 
 _KINDS: dict[str, type[Message]] = {
-    kind.__name__: kind for kind in (Start, Loaded, Failed, Fork, Hello, Ready, Drain, Reload, Stop)
+    kind.__name__: kind for kind in (Start, Loaded, Failed, Fork, Hello, Ready, Drain, Reload, Stop, Publish, Published)
 }
 
 

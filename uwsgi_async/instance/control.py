@@ -7,75 +7,92 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+import anyio
 
 from uwsgi_async.api.information import mem
-from uwsgi_async.api.process import WorkerStatistics
+from uwsgi_async.api.statistics import InstanceStatistics, WorkerStatistics
 from uwsgi_async.cores.pool import Pool
+from uwsgi_async.cores.request import Request
+from uwsgi_async.handlers.mounts import Apps
+from uwsgi_async.instance.calling import is_plain
 from uwsgi_async.instance.channel import Channel, Reload, Stop
-from uwsgi_async.instance.scoreboard import Field, Scoreboard
+from uwsgi_async.instance.listeners import Listener
+from uwsgi_async.instance.scoreboard import Field, Header, Scoreboard, State
+from uwsgi_async.instance.statistics.collect import collect, collect_workers
+from uwsgi_async.instance.statistics.publish import MICROS, AppPublisher, CorePublisher, Detail, LagMeter
+from uwsgi_async.options.settings import Options
 
-MICROS = 1_000_000
+BEAT = 0.25
+"""Seconds between two looks at what is not counted request by request."""
+
 _REQUESTS = int(Field.REQUESTS)
 
 
 class Accounts:
-    """Keeps a worker's row of the scoreboard: `publish` brings it up to date, `count` the number of requests alone."""
+    """A worker's rows of the scoreboard: `publish` brings them up to date, `count` the number of requests alone."""
 
-    def __init__(self, row: memoryview, now: Callable[[], float] = time.time) -> None:
-        self.row = row
+    def __init__(self, board: Scoreboard, worker: int, now: Callable[[], float] = time.time) -> None:
+        self.row = row = board.row(worker)
+        self._board = board
+        self._worker = worker
+        self._apps: AppPublisher | None = None
+        self.lag = LagMeter()
+        self._cores = CorePublisher(board, worker)
         # What earlier processes of this worker have left.
         self._requests, self._sent, self._running = row[Field.REQUESTS], row[Field.SENT], row[Field.RUNNING_TIME]
+        self._exceptions, self._harakiris = row[Field.EXCEPTIONS], row[Field.HARAKIRIS]
         row[Field.PID] = os.getpid()
         row[Field.LAST_SPAWN] = int(now()) * MICROS
         row[Field.ACCEPTING] = 1
         for field in (Field.DELTA_REQUESTS, Field.READY, Field.BUSY, Field.HEARTBEAT, Field.DEADLINE):
             row[field] = 0
 
+    def loaded(self, apps: Apps, options: Options) -> None:
+        """Note the apps that this worker serves."""
+        self._apps = AppPublisher(self._board, self._worker, apps, plain=is_plain(apps, options))
+
+    @property
+    def count_app(self) -> Callable[[Request], None] | None:
+        """What is to be called with each request that has ended; None: nothing."""
+        return None if self._apps is None else self._apps.count
+
     def count(self, pool: Pool) -> None:
         """Write down how many requests there have been: other processes ask for it by `total_requests`."""
         self.row[_REQUESTS] = self._requests + pool.requests
 
-    def publish(self, pool: Pool) -> None:
-        """Write down what the pool has counted."""
+    def publish(self, pool: Pool, detail: Detail | None = None) -> None:
+        """Write down what the pool has counted. ``detail``: for somebody who looks; None: it is just time again."""
         row = self.row
         requests = self._requests + pool.requests
         row[Field.HEARTBEAT] = time.monotonic_ns()
         row[Field.BUSY] = pool.busy
         row[Field.REQUESTS] = requests
         row[Field.DELTA_REQUESTS] = pool.requests
-        row[Field.EXCEPTIONS] = sum(core.exceptions for core in pool.cores)
-        row[Field.HARAKIRIS] = sum(core.harakiri for core in pool.cores)
+        row[Field.EXCEPTIONS] = self._exceptions + sum(core.exceptions for core in pool.cores)
+        row[Field.HARAKIRIS] = self._harakiris + sum(core.harakiri for core in pool.cores)
         row[Field.SENT] = self._sent + pool.bytes_sent
         row[Field.RUNNING_TIME] = self._running + int(pool.running_time * MICROS)
         row[Field.AVERAGE] = row[Field.RUNNING_TIME] // requests if requests else 0
         row[Field.RSS], row[Field.VSZ] = mem()
+        row[Field.CONNECTIONS] = len(pool.connections)
+        row[Field.WAITING] = len(pool.ready)
+        row[Field.LONGEST_WAIT] = int(pool.longest_wait * MICROS)
+        row[Field.LOOP_LAG] = int(self.lag.longest * MICROS)
+        if self._apps is not None:
+            self._apps.publish(requests, row[Field.EXCEPTIONS])
+        if detail is None:
+            self._cores.publish_some(pool)
+        else:
+            self._cores.publish(pool, detail)
 
-
-def statistics(board: Scoreboard) -> tuple[WorkerStatistics, ...]:
-    """Return what the scoreboard says of each worker."""
-    return tuple(_statistics(number, board.row(number)) for number in range(1, board.rows + 1))
-
-
-def _statistics(number: int, row: memoryview) -> WorkerStatistics:
-    return WorkerStatistics(
-        id=number,
-        pid=row[Field.PID],
-        requests=row[Field.REQUESTS],
-        delta_requests=row[Field.DELTA_REQUESTS],
-        signals=row[Field.SIGNALS],
-        exceptions=row[Field.EXCEPTIONS],
-        harakiri_count=row[Field.HARAKIRIS],
-        status=b"busy" if row[Field.BUSY] else b"idle" if row[Field.PID] else b"cheap",
-        rss=row[Field.RSS],
-        vsz=row[Field.VSZ],
-        running_time=row[Field.RUNNING_TIME],
-        last_spawn=row[Field.LAST_SPAWN] // MICROS,
-        respawn_count=row[Field.RESPAWNS],
-        tx=row[Field.SENT],
-        avg_rt=row[Field.AVERAGE],
-        accepting=bool(row[Field.ACCEPTING]),
-    )
+    async def beat(self) -> None:
+        """Wait until it is time to publish again, and note by how much the event loop was late with it."""
+        began = time.monotonic()
+        await anyio.sleep(BEAT)
+        now = time.monotonic()
+        self.lag.note(now - began - BEAT, now)
 
 
 class SingleProcess:
@@ -84,15 +101,52 @@ class SingleProcess:
     worker = 1
     master = 0
 
-    def __init__(self) -> None:
-        self._board = Scoreboard.create(1)
-        self.accounts = Accounts(self._board.row(1))
+    def __init__(self, listeners: Sequence[Listener], cores: int) -> None:
+        self._listeners = listeners
+        self._board = Scoreboard.create(1, cores)
+        header = self._board.header
+        header[Header.MASTER] = os.getpid()
+        header[Header.STARTED] = int(time.time() * MICROS)
+        self.accounts = Accounts(self._board, 1)
         self.pool: Pool | None = None
 
+    @property
+    def state(self) -> State:
+        return self._board.state
+
+    def begin(self, pool: Pool) -> None:
+        """Note that the app is served."""
+        self.pool = pool
+        self.accounts.row[Field.READY] = 1
+        self._board.header[Header.STATE] = State.SERVING
+
+    def drain(self) -> None:
+        """Note that no more requests are accepted."""
+        self._board.header[Header.STATE] = State.DRAINING
+
+    async def keep_accounts(self) -> None:
+        """Publish regularly, for the lag of the event loop."""
+        while True:
+            await self.accounts.beat()
+            if self.pool is not None:
+                self.accounts.publish(self.pool)
+
+    async def look(self, detail: Detail) -> InstanceStatistics:
+        """Return the statistics, for the stats server."""
+        self._publish(detail)
+        return collect(self._board, self._listeners, detail)
+
     def workers(self) -> tuple[WorkerStatistics, ...]:
+        self._publish(Detail.WORKERS)
+        return collect_workers(self._board, Detail.WORKERS)
+
+    def statistics(self) -> InstanceStatistics:
+        self._publish(Detail.VARS)
+        return collect(self._board, self._listeners, Detail.VARS)
+
+    def _publish(self, detail: Detail) -> None:
         if self.pool is not None:
-            self.accounts.publish(self.pool)
-        return statistics(self._board)
+            self.accounts.publish(self.pool, detail)
 
     def reload(self) -> bool:
         return False
@@ -117,18 +171,29 @@ class SingleProcess:
 class WorkerProcess:
     """A worker under a master: it keeps its row, and asks through its channel."""
 
-    def __init__(self, worker: int, master: int, board: Scoreboard, channel: Channel) -> None:
+    def __init__(
+        self, worker: int, master: int, board: Scoreboard, channel: Channel, listeners: Sequence[Listener]
+    ) -> None:
         self.worker = worker
         self.master = master
         self.channel = channel
         self.pool: Pool | None = None
-        self.accounts = Accounts(board.row(worker))
+        self.accounts = Accounts(board, worker)
         self._board = board
+        self._listeners = listeners
+
+    def publish(self, detail: Detail) -> None:
+        """Write down what this worker does, for somebody who looks."""
+        if self.pool is not None:
+            self.accounts.publish(self.pool, detail)
 
     def workers(self) -> tuple[WorkerStatistics, ...]:
-        if self.pool is not None:
-            self.accounts.publish(self.pool)
-        return statistics(self._board)
+        self.publish(Detail.WORKERS)
+        return collect_workers(self._board, Detail.WORKERS)
+
+    def statistics(self) -> InstanceStatistics:
+        self.publish(Detail.VARS)
+        return collect(self._board, self._listeners, Detail.VARS)
 
     def reload(self) -> bool:
         return self.channel.send(Reload())

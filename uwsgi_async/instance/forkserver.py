@@ -75,7 +75,8 @@ def _serve(channel: Channel, start: Start, assignment: Assignment) -> int:
         if isinstance(message, Fork) and fds and _fork():
             channel.close()
             board = Scoreboard.attach(start.board)
-            process = WorkerProcess(message.worker, start.master, board, Channel(socket.socket(fileno=fds[0])))
+            master = Channel(socket.socket(fileno=fds[0]))
+            process = WorkerProcess(message.worker, start.master, board, master, assignment.listeners)
             status = work(process, assignment)
             sys.stdout.flush()
             sys.stderr.flush()

@@ -12,16 +12,29 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import anyio
 
 from uwsgi_async.errors import AppLoadError
-from uwsgi_async.instance.channel import Channel, Drain, Failed, Fork, Hello, Loaded, Message, Ready, Start, pair
+from uwsgi_async.instance.channel import (
+    Channel,
+    Drain,
+    Failed,
+    Fork,
+    Hello,
+    Loaded,
+    Message,
+    Publish,
+    Published,
+    Ready,
+    Start,
+    pair,
+)
 from uwsgi_async.instance.listeners import Listener
 from uwsgi_async.instance.reaper import Exit, Reaper
-from uwsgi_async.instance.scoreboard import Field, Scoreboard
+from uwsgi_async.instance.scoreboard import Field, Header, Scoreboard, State
 from uwsgi_async.options.settings import Options
 
 logger = logging.getLogger("uwsgi_async")
@@ -32,17 +45,22 @@ _MOST_STARTS = 5  # of a worker that never served: then a generation that nobody
 _STUCK = 1.0  # seconds of a still loop beyond the harakiri limit
 _LOOK = 0.25  # seconds between two looks at the heartbeats
 _LAST_WORDS = 1.0  # seconds to write a traceback after SIGABRT
+_PUBLISH = 0.2  # seconds that a worker has to write down what it does; it may hang
 
 
 @dataclass(slots=True)
 class Worker:
-    """One worker's process. ``pid``: 0 until it has said hello. ``killed``: it hung, and its end is on the way."""
+    """One worker's process. ``pid``: 0 until it has said hello. ``killed``: it hung, and its end is on the way.
+
+    ``published``: set when it has answered `Publish`.
+    """
 
     number: int
     channel: Channel
     pid: int = 0
     ready: bool = False
     killed: bool = False
+    published: anyio.Event = field(default_factory=anyio.Event)
 
 
 class Generation:
@@ -63,7 +81,9 @@ class Generation:
     ) -> None:
         self.options = options
         self.reloads = reloads
-        self.board = Scoreboard.create(options.process.processes)
+        self.board = Scoreboard.create(options.process.processes, options.cores.cores)
+        self.board.header[Header.MASTER] = os.getpid()
+        self.board.header[Header.RELOADS] = reloads
         self.workers: dict[int, Worker] = {}
         self.all_ready = anyio.Event()
         self.ended = anyio.Event()
@@ -92,6 +112,7 @@ class Generation:
         except BaseException:
             ours.close()
             raise
+        self.board.header[Header.FORK_SERVER] = self._pid
         self._channel = Channel(ours)
         self._channel.send(
             Start(
@@ -124,9 +145,25 @@ class Generation:
     def drain(self, idle: float) -> None:
         """Let the workers end; each keeps idle connections for ``idle`` seconds."""
         self._draining = True
+        self.board.header[Header.STATE] = State.DRAINING
         self._idle = idle
         for worker in self.workers.values():
             worker.channel.send(Drain(idle))
+
+    async def publish(self, detail: int) -> None:
+        """Let the workers write down what they do; wait for them, but not long for one that hangs.
+
+        One call at a time.
+        """
+        asked = []
+        for worker in self.workers.values():
+            if worker.ready and not self._draining:
+                worker.published = anyio.Event()
+                if worker.channel.send(Publish(detail)):
+                    asked.append(worker.published)
+        with anyio.move_on_after(_PUBLISH):
+            for published in asked:
+                await published.wait()
 
     def kill(self) -> None:
         """End what still lives at once."""
@@ -207,7 +244,10 @@ class Generation:
                 worker.channel.send(Drain(self._idle))
             elif len(self.workers) == self.board.rows and all(each.ready for each in self.workers.values()):
                 self._served = True
+                self.board.header[Header.STATE] = State.SERVING
                 self.all_ready.set()
+        elif isinstance(message, Published):
+            worker.published.set()
         elif isinstance(message, Failed):
             self.failed = message.reason
         else:

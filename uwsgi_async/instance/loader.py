@@ -57,7 +57,20 @@ def prepare(options: LoadOptions) -> None:
     _import_all(options.shared_imports, options)
 
 
-def load_apps(options: Options, module: UwsgiModule) -> Apps:
+class LoadedApps(dict[str, Any]):
+    """Apps by their mountpoints; ``seconds``: how long each took to load."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds: dict[str, float] = {}
+
+
+def seconds_of(apps: Apps, mountpoint: str) -> float:
+    """Return how long an app took to load; 0.0 for one that was not loaded here."""
+    return apps.seconds[mountpoint] if isinstance(apps, LoadedApps) else 0.0
+
+
+def load_apps(options: Options, module: UwsgiModule) -> LoadedApps:
     """Do the imports, and return the apps that ``options`` name, by their mountpoints, in the order of their numbers.
 
     ``module``: what ``import uwsgi`` gives; the code of an app may set its ``applications``. Raises `AppLoadError`;
@@ -70,8 +83,7 @@ def load_apps(options: Options, module: UwsgiModule) -> Apps:
             "there is no app: name one with --wsgi-file app.py, --module package.module:callable or --mount /x=app.py"
         )
     _import_all(load.imports, load)
-    apps: dict[str, Any] = {}
-    seconds: dict[str, float] = {}
+    apps = LoadedApps()
     for source in wanted:
         began = time.monotonic()
         for mountpoint, app in _load_if_possible(source, load, module, len(apps)).items():
@@ -79,8 +91,8 @@ def load_apps(options: Options, module: UwsgiModule) -> Apps:
                 logger.warning("mountpoint %s already configured. skip.", mountpoint)
                 continue
             apps[mountpoint] = app
-            seconds[mountpoint] = time.monotonic() - began
-    _tell(apps, seconds, None if options.app.no_default_app else default_mountpoint(apps))
+            apps.seconds[mountpoint] = time.monotonic() - began
+    _tell(apps, None if options.app.no_default_app else default_mountpoint(apps))
     return apps
 
 
@@ -191,13 +203,13 @@ def _extend_path(pythonpath: tuple[str, ...]) -> None:
             sys.path.insert(0, os.path.abspath(path))
 
 
-def _tell(apps: Mapping[str, Any], seconds: Mapping[str, float], default: str | None) -> None:
+def _tell(apps: LoadedApps, default: str | None) -> None:
     for number, mountpoint in enumerate(apps):
         logger.info(
             "WSGI app %d (mountpoint='%s') ready in %d seconds pid: %d%s",
             number,
             mountpoint,
-            seconds[mountpoint],
+            apps.seconds[mountpoint],
             os.getpid(),
             " (default app)" if mountpoint == default else "",
         )

@@ -17,12 +17,17 @@ from contextlib import ExitStack
 import anyio
 from anyio.abc import TaskGroup
 
+from uwsgi_async.api.statistics import InstanceStatistics
 from uwsgi_async.errors import UsageError, UwsgiAsyncError
 from uwsgi_async.instance.channel import Message, Reload, Stop
 from uwsgi_async.instance.generation import Generation
 from uwsgi_async.instance.listeners import Listener
 from uwsgi_async.instance.reaper import Reaper, adopt_descendants
+from uwsgi_async.instance.scoreboard import Header, State
 from uwsgi_async.instance.server import open_listeners
+from uwsgi_async.instance.statistics.collect import collect
+from uwsgi_async.instance.statistics.publish import Detail
+from uwsgi_async.instance.statistics.server import StatsServer, open_stats
 from uwsgi_async.options.settings import Options
 
 logger = logging.getLogger("uwsgi_async")
@@ -40,11 +45,12 @@ async def run_master(options: Options, read_options: Callable[[], Options]) -> N
     """
     with ExitStack() as stack:
         listeners = open_listeners(options, stack)
+        faces = open_stats(options, stack, local=True)
         if options.process.pidfile is not None:
             stack.callback(_write_pidfile(options.process.pidfile))
         adopt_descendants()
         master = Master(listeners, read_options)
-        await master.run(options)
+        await master.run(options, StatsServer(options.stats, faces, master))
 
 
 class Master:
@@ -55,21 +61,24 @@ class Master:
         self._read_options = read_options
         self._reaper = Reaper()
         self._generation: Generation | None = None
-        self._reloads = 0
+        self._reloads = self._failed_reloads = 0
         self._reload_wanted = False
         self._reloading = False
         self._stopping = False
         self._tasks: TaskGroup | None = None
+        self._started = time.time_ns() // 1000
+        self._newest: Generation | None = None
 
     def __repr__(self) -> str:
         return f"<Master {os.getpid()}: {self._generation!r}>"
 
-    async def run(self, options: Options) -> None:
+    async def run(self, options: Options, stats: StatsServer) -> None:
         """Start the first generation and serve until `stop`. Raises `UwsgiAsyncError` when it cannot be started."""
         error: UwsgiAsyncError | None = None
         with anyio.open_signal_receiver(*_SIGNALS) as signals:
             async with anyio.create_task_group() as watch:
                 watch.start_soon(self._watch_signals, signals)
+                watch.start_soon(stats.run)
                 try:
                     async with anyio.create_task_group() as self._tasks:
                         logger.info("spawned the master process (pid: %d)", os.getpid())
@@ -84,6 +93,25 @@ class Master:
         if error is not None:
             raise error
         logger.info("goodbye to uwsgi-async.")
+
+    @property
+    def state(self) -> State:
+        """Whether the instance serves: some worker does, during a reload one of the old generation."""
+        generation = self._generation or self._newest
+        if generation is None:
+            return State.STARTING
+        state = generation.board.state
+        if state is State.SERVING and not any(worker.ready for worker in generation.workers.values()):
+            return State.STARTING
+        return state
+
+    async def look(self, detail: Detail) -> InstanceStatistics | None:
+        """Return the statistics, for the stats server; None before there is a generation."""
+        generation = self._generation or self._newest
+        if generation is None:
+            return None
+        await generation.publish(detail)
+        return collect(generation.board, self._listeners, detail)
 
     def reload(self) -> None:
         """Begin a graceful reload; one that is asked for while another runs begins behind it, once."""
@@ -112,6 +140,9 @@ class Master:
         """Start a generation and wait until all its workers serve."""
         assert self._tasks is not None
         generation = Generation(options, self._listeners, self._reaper, self._handle, self._reloads)
+        generation.board.header[Header.STARTED] = self._started
+        generation.board.header[Header.FAILED_RELOADS] = self._failed_reloads
+        self._newest = generation
         await generation.start()
         self._tasks.start_soon(generation.keep)
         await generation.all_ready.wait()
@@ -129,6 +160,8 @@ class Master:
             new = await self._begin(self._read_options())
         except UwsgiAsyncError as error:
             self._reloads -= 1
+            self._failed_reloads += 1
+            old.board.header[Header.FAILED_RELOADS] = self._failed_reloads
             logger.error("the reload has failed, the old workers go on: %s", error)
         else:
             self._generation = new

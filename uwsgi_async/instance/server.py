@@ -13,7 +13,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import fields
 from typing import Any
@@ -38,6 +38,7 @@ from uwsgi_async.instance.calling import App, make_handler
 from uwsgi_async.instance.control import SingleProcess
 from uwsgi_async.instance.listeners import Listener, open_listener, systemd_fds
 from uwsgi_async.instance.requestlog import RequestLog
+from uwsgi_async.instance.statistics.server import StatsServer, open_stats
 from uwsgi_async.instance.watchdog import Watchdog
 from uwsgi_async.options.build import build, by_field
 from uwsgi_async.options.declare import declarations
@@ -53,10 +54,14 @@ class Server:
     """A running server, as `run` gives it.
 
     ``url``: of the first HTTP socket, such as "http://127.0.0.1:43211"; "" when there is none. ``addresses``: all
-    sockets as they are bound, such as "uwsgi:///run/app.sock".
+    sockets as they are bound, such as "uwsgi:///run/app.sock". ``stats``: where the statistics are told, in the order
+    of the options ``stats`` and ``prometheus``, such as "127.0.0.1:1717".
     """
 
-    def __init__(self, listeners: Sequence[Listener], pool: Pool, acceptors: Sequence[Acceptor]) -> None:
+    def __init__(
+        self, listeners: Sequence[Listener], pool: Pool, acceptors: Sequence[Acceptor], stats: Sequence[str]
+    ) -> None:
+        self.stats = tuple(stats)
         self._pool = pool
         self._acceptors = acceptors
         self.addresses = tuple(listener.url or f"{listener.protocol}://{listener.name}" for listener in listeners)
@@ -114,29 +119,48 @@ async def run(
 
 
 @asynccontextmanager
-async def serve(load: Callable[[UwsgiModule], Apps], options: Options) -> AsyncIterator[Server]:
+async def serve(
+    load: Callable[[UwsgiModule], Apps], options: Options, *, local_stats: bool = False
+) -> AsyncIterator[Server]:
     """Open the sockets, load the apps, serve them while the block runs. For `run` and the command line.
 
-    ``load`` is called once, with the ``uwsgi`` module that ``import uwsgi`` gives from then on.
+    ``load`` is called once, with the ``uwsgi`` module that ``import uwsgi`` gives from then on. ``local_stats``: let
+    ``uwsgi-async ps`` and its like find this process.
     """
     with ExitStack() as stack:
         listeners = open_listeners(options, stack)
+        faces = open_stats(options, stack, local=local_stats)
         module = stack.enter_context(installed(make_module(information(options, listeners))))
-        process = SingleProcess()
+        process = SingleProcess(listeners, options.cores.cores)
         stack.callback(process.close)
         stack.enter_context(controlled(process))
-        async with serve_apps(load(module), options, listeners) as server:
-            process.pool = server.pool
-            yield server
+        stats = StatsServer(options.stats, faces, process)
+        apps = load(module)
+        process.accounts.loaded(apps, options)
+        beside = (stats.run, process.keep_accounts) if faces else ()
+        async with serve_apps(
+            apps, options, listeners, process.accounts.count_app, beside=beside, stats=stats.addresses
+        ) as server:
+            process.begin(server.pool)
+            try:
+                yield server
+            finally:
+                process.drain()
 
 
 @asynccontextmanager
 async def serve_apps(
-    apps: Apps, options: Options, listeners: Sequence[Listener], on_end: Callable[[Request], None] | None = None
+    apps: Apps,
+    options: Options,
+    listeners: Sequence[Listener],
+    on_end: Callable[[Request], None] | None = None,
+    beside: Sequence[Callable[[], Coroutine[Any, Any, None]]] = (),
+    stats: Sequence[str] = (),
 ) -> AsyncIterator[Server]:
     """Serve loaded apps on open listeners while the block runs. The listeners stay open. For `serve` and workers.
 
-    ``on_end``: called with each request that has ended.
+    ``on_end``: called with each request that has ended. ``beside``: run in tasks, and cancelled when all is over.
+    ``stats``: where the statistics are told, for the `Server`.
     """
     with ExitStack() as stack:
         poller = open_poller()
@@ -150,8 +174,10 @@ async def serve_apps(
             if options.cores.blocking_limit > 0:
                 watchdog = Watchdog(poller, options.cores.blocking_limit)
                 stack.callback(watchdog.stop)
+            for each in beside:
+                tasks.start_soon(each)
             try:
-                yield Server(listeners, pool, acceptors)
+                yield Server(listeners, pool, acceptors, stats)
             except Exception as raised:  # noqa: BLE001 - raised again below, outside the group that would wrap it
                 error = raised
             finally:

@@ -24,17 +24,17 @@ from uwsgi_async.compat.uwsgi_module import UwsgiModule
 from uwsgi_async.cores.request import Request
 from uwsgi_async.errors import UwsgiAsyncError
 from uwsgi_async.handlers.mounts import Apps
-from uwsgi_async.instance.channel import Channel, Drain, Failed, Hello, Ready
+from uwsgi_async.instance.channel import Drain, Failed, Hello, Publish, Published, Ready
 from uwsgi_async.instance.control import WorkerProcess
 from uwsgi_async.instance.listeners import Listener
 from uwsgi_async.instance.loader import finish
 from uwsgi_async.instance.scoreboard import Field
 from uwsgi_async.instance.server import Server, serve_apps
+from uwsgi_async.instance.statistics.publish import Detail
 from uwsgi_async.options.settings import Options
 
 logger = logging.getLogger("uwsgi_async")
 
-_BEAT = 0.25  # seconds between two looks at what is not counted request by request
 _IDLE = 5.0  # seconds that a worker which is replaced keeps idle connections, for the request that may be on its way
 _MEGABYTE = 1 << 20
 
@@ -63,6 +63,7 @@ def work(process: WorkerProcess, assignment: Assignment) -> int:
     try:
         with controlled(process):
             apps = assignment.load()
+            process.accounts.loaded(apps, assignment.options)
             hook = getattr(assignment.module, "post_fork_hook", None)
             if hook is not None:
                 hook()
@@ -88,9 +89,13 @@ async def _serve(process: WorkerProcess, apps: Apps, assignment: Assignment) -> 
     done = anyio.Event()
     most = options.process.max_requests
 
+    count_app = process.accounts.count_app
+
     def count(request: Request) -> None:
         pool = request.connection.pool
         process.accounts.count(pool)
+        if count_app is not None:
+            count_app(request)
         if most and pool.requests >= most and not done.is_set():
             logger.info("worker %d has served %d requests (option max-requests)", process.worker, most)
             done.set()
@@ -105,7 +110,7 @@ async def _serve(process: WorkerProcess, apps: Apps, assignment: Assignment) -> 
             async with anyio.create_task_group() as waiting:
                 waiting.start_soon(_wait, done.wait, waiting.cancel_scope)
                 waiting.start_soon(_wait_for_sigterm, waiting.cancel_scope)
-                idle = await _listen(process.channel, waiting.cancel_scope) or _IDLE
+                idle = await _listen(process, waiting.cancel_scope) or _IDLE
             await server.retire(idle)
         watch.cancel_scope.cancel()
 
@@ -122,13 +127,16 @@ async def _wait_for_sigterm(scope: CancelScope) -> None:
             return
 
 
-async def _listen(channel: Channel, scope: CancelScope) -> float | None:
+async def _listen(process: WorkerProcess, scope: CancelScope) -> float | None:
     """Wait for the master's word to end, or for the master's own end; return the seconds to keep idle connections."""
     idle = 0.0
-    while (message := await channel.receive()) is not None:
+    while (message := await process.channel.receive()) is not None:
         if isinstance(message, Drain):
             idle = message.idle
             break
+        if isinstance(message, Publish):
+            process.publish(Detail(message.detail))
+            process.channel.send(Published())
     else:
         logger.error("the master is gone: worker %d finishes its requests and ends", os.getpid())
     scope.cancel()
@@ -148,7 +156,7 @@ async def _beat(process: WorkerProcess, server: Server, options: Options, done: 
             elif rss and process.accounts.row[Field.RSS] > rss * _MEGABYTE:
                 logger.info("worker %d uses more than %d MB (option reload-on-rss)", process.worker, rss)
                 done.set()
-        await anyio.sleep(_BEAT)
+        await process.accounts.beat()
 
 
 def _call_atexit(module: UwsgiModule) -> None:

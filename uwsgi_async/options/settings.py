@@ -170,6 +170,26 @@ class ProcessOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StatsOptions:
+    """Who may look at the instance, and what they see. For `instance.statistics`."""
+
+    stats: str | None = option(
+        None, "stats", "stats-server", help="tell the statistics as JSON to whoever connects to this address"
+    )
+    stats_http: bool = option(
+        False,
+        "stats-http",
+        help="speak HTTP at the address of stats: JSON at /, and /metrics (Prometheus), /healthz and /readyz",
+    )
+    prometheus: str | None = option(
+        None, "prometheus", help="speak HTTP at this address too: /metrics, /healthz, /readyz, and JSON at /"
+    )
+    stats_minified: bool = option(False, "stats-minified", "stats-min", help="write the JSON without blanks")
+    stats_no_cores: bool = option(False, "stats-no-cores", help="leave the cores out of the statistics")
+    stats_no_metrics: bool = option(False, "stats-no-metrics", help="leave the metrics out of the statistics")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogOptions:
     """What is logged. For `instance.requestlog`."""
 
@@ -232,5 +252,6 @@ class Options:
     app: AppOptions = field(default_factory=AppOptions)
     static: StaticOptions = field(default_factory=StaticOptions)
     process: ProcessOptions = field(default_factory=ProcessOptions)
+    stats: StatsOptions = field(default_factory=StatsOptions)
     log: LogOptions = field(default_factory=LogOptions)
     loop: LoopOptions = field(default_factory=LoopOptions)

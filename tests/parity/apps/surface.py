@@ -190,6 +190,19 @@ def kinds(env, start_response):
     )
 
 
+def workers(env, start_response):
+    def types(found):
+        return {key: type(value).__name__ for key, value in found.items()}
+
+    return show(
+        start_response,
+        [
+            [types(worker), [types(app) for app in worker["apps"]], worker["id"], worker["status"].decode()]
+            for worker in uwsgi.workers()
+        ],
+    )
+
+
 def calls(env, start_response):
     env["wsgi.input"].read()  # uWSGI resets a connection with unread bytes
     return show(

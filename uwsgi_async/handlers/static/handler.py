@@ -49,6 +49,7 @@ class StaticHandler:
 
     async def _answer(self, request: Request, found: Found) -> None:
         request.app_id = request.app_requests = NO_APP
+        request.core.static_requests += 1
         with found:
             if not self._variants.may_be(found.path):
                 await self._send(request, found, found.path)

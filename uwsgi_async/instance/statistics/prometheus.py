@@ -1,0 +1,177 @@
+"""The statistics in Prometheus' text format, under the names that timonwong/uwsgi_exporter has given them.
+
+What lives here: `render`. What does not: HTTP (`http`). Why not prometheus_client: it is a registry of counters that a
+program counts itself; we have the numbers already, and the text is one line for each. The tests read it with that
+library. Source: "Exposition formats", version 0.0.4, of Prometheus' documentation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from uwsgi_async.api.statistics import InstanceStatistics, WorkerStatistics
+from uwsgi_async.cores.core import CoreStatistics
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+MICROS = 1_000_000
+_STATUSES = ("busy", "idle", "cheap")
+_ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
+
+Number = int | float
+Kind = Literal["counter", "gauge", "untyped"]
+
+
+@dataclass(slots=True)
+class _Family:
+    """A metric: all its samples stand together, as the format wants it."""
+
+    help: str
+    kind: Kind
+    samples: list[str] = field(default_factory=list)
+
+
+class _Families:
+    """The metrics in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._families: dict[str, _Family] = {}
+
+    def add(self, name: str, help: str, value: Number, /, **labels: object) -> None:
+        """Add a sample of ``uwsgi_<name>``; a name that ends in ``_total`` is a counter's."""
+        self._add(name, _Family(help, "counter" if name.endswith("_total") else "gauge"), value, labels)
+
+    def add_counter(self, name: str, help: str, value: Number, /, **labels: object) -> None:
+        """Add a sample of the counter ``uwsgi_<name>``, whose name does not say that it is one."""
+        self._add(name, _Family(help, "counter"), value, labels)
+
+    def add_untyped(self, name: str, help: str, value: Number, /, **labels: object) -> None:
+        """Add a sample of ``uwsgi_<name>`` of which nobody knows what it counts."""
+        self._add(name, _Family(help, "untyped"), value, labels)
+
+    def _add(self, name: str, family: _Family, value: Number, labels: Mapping[str, object]) -> None:
+        full = f"uwsgi_{name}"
+        family = self._families.setdefault(full, family)
+        family.samples.append(f"{full}{_labels(labels)} {value}\n")
+
+    def text(self) -> str:
+        return "".join(
+            f"# HELP {name} {family.help}\n# TYPE {name} {family.kind}\n{''.join(family.samples)}"
+            for name, family in self._families.items()
+        )
+
+
+def render(statistics: InstanceStatistics, *, cores: bool = True, metrics: bool = True) -> str:
+    """Return the exposition.
+
+    ``cores``: what each core has done too, of those that have served. ``metrics``: the app's own metrics too.
+    """
+    families = _Families()
+    add = families.add
+    add("listen_queue_length", "Connections that nobody has accepted yet.", statistics.listen_queue)
+    add("listen_queue_errors", "Times that the listen queue was full.", 0)
+    add("signal_queue_length", "Length of the signal queue.", 0)
+    add("workers", "Workers.", len(statistics.workers))
+    add("ready", "Whether the instance serves.", int(statistics.state == "serving"))
+    add("reloads_total", "Reloads.", statistics.reloads)
+    add("failed_reloads_total", "Reloads that have failed: the old workers went on.", statistics.failed_reloads)
+    add("start_time_seconds", "When the instance was started, in unix seconds.", statistics.started)
+    for socket in statistics.sockets:
+        labels = {"name": socket.name, "proto": socket.proto}
+        add("socket_queue_length", "Connections that nobody has accepted yet.", socket.queue, **labels)
+        add("socket_max_queue_length", "Connections that the kernel holds at most.", socket.max_queue, **labels)
+        add("socket_shared", "Whether the socket is a shared one.", 0, **labels)
+        add("socket_can_offload", "Whether the socket can offload.", 0, **labels)
+    for worker in statistics.workers:
+        _add_worker(families, worker)
+    for worker in statistics.workers:
+        for core in worker.cores if cores else ():
+            if core.requests or core.state == "busy":  # there may be thousands
+                _add_core(families, worker.id, core)
+    for cache in statistics.sections.get("caches", ()):
+        _add_cache(families, cache)
+    for name, metric in statistics.sections.get("metrics", {}).items() if metrics else ():
+        families.add_untyped("metric", "The metrics of uWSGI's metrics subsystem.", metric["value"], name=name)
+    return families.text()
+
+
+def _add_cache(families: _Families, cache: Mapping[str, Any]) -> None:
+    for name, key, help in (
+        ("hits", "hits", "Keys that were found."),
+        ("misses", "miss", "Keys that were not found."),
+        ("full", "full", "Times that the cache was full."),
+        ("items", "items", "Items in the cache."),
+        ("max_items", "max_items", "Most items that the cache holds."),
+    ):
+        add = families.add if "items" in name else families.add_counter
+        add(f"cache_{name}", help, cache[key], name=cache["name"])
+
+
+def _add_worker(families: _Families, worker: WorkerStatistics) -> None:
+    w = worker
+    for name, help, value in _worker_samples(w):
+        families.add(f"worker_{name}", help, value, worker_id=w.id)
+    for app in w.apps:
+        labels = {
+            "worker_id": w.id,
+            "app_id": app.id,
+            "mountpoint": app.mountpoint.decode("utf-8", "replace"),
+            "chdir": app.chdir.decode("utf-8", "replace"),
+        }
+        families.add("worker_app_startup_time_seconds", "Time that the app took to load.", app.startup_time, **labels)
+        families.add("worker_app_requests_total", "Requests of the app.", app.requests, **labels)
+        families.add("worker_app_exceptions_total", "Errors that the app has raised.", app.exceptions, **labels)
+
+
+def _worker_samples(w: WorkerStatistics) -> Iterator[tuple[str, str, Number]]:
+    yield "accepting", "Whether the worker takes requests.", int(w.accepting)
+    yield "delta_requests", "Requests since the worker's last start.", w.delta_requests
+    yield "signal_queue_length", "Length of the worker's signal queue.", 0
+    yield "rss_bytes", "Resident memory.", w.rss
+    yield "vsz_bytes", "Virtual memory.", w.vsz
+    yield "running_time_seconds", "Time spent in requests.", w.running_time / MICROS
+    yield "last_spawn_time_seconds", "When the worker was last started, in unix seconds.", w.last_spawn
+    yield "average_response_time_seconds", "Mean time of a request.", w.avg_rt / MICROS
+    yield "apps", "Apps of the worker.", len(w.apps)
+    yield "cores", "Cores of the worker.", len(w.cores)
+    yield "requests_total", "Requests.", w.requests
+    yield "exceptions_total", "Errors that apps have raised.", w.exceptions
+    yield "harakiri_count_total", "Requests that took too long.", w.harakiri_count
+    yield "signals_total", "Signals.", w.signals
+    yield "respawn_count_total", "Starts of the worker.", w.respawn_count + 1
+    yield "transmitted_bytes_total", "Bytes sent.", w.tx
+    status = w.status.decode()
+    for each in _STATUSES:
+        yield each, f"Whether the worker's status is {each}.", int(status == each)
+    yield "ready", "Whether the worker serves.", int(w.ready)
+    yield "busy_cores", "Requests that run now.", w.busy
+    yield "connections", "Open connections.", w.connections
+    yield "waiting_requests", "Requests that no core was free for.", w.waiting
+    yield (
+        "longest_wait_seconds",
+        "Longest wait for a core since the worker's start.",
+        w.longest_wait / MICROS,
+    )
+    yield "loop_lag_seconds", "By how much the event loop was late at most, in the last minute.", w.loop_lag / MICROS
+
+
+def _add_core(families: _Families, worker: int, core: CoreStatistics) -> None:
+    for name, help, value in (
+        ("busy", "Whether the core handles a request.", int(core.state == "busy")),
+        ("requests_total", "Requests of the core.", core.requests),
+        ("static_requests_total", "Requests for static files.", core.static_requests),
+        ("routed_requests_total", "Requests that were routed.", core.routed_requests),
+        ("offloaded_requests_total", "Requests that were offloaded.", core.offloaded_requests),
+        ("write_errors_total", "Clients that went away while they were answered.", core.write_errors),
+        ("read_errors_total", "Clients that went away while they sent.", core.read_errors),
+    ):
+        families.add(f"worker_core_{name}", help, value, worker_id=worker, core_id=core.id)
+
+
+def _labels(labels: Mapping[str, object]) -> str:
+    if not labels:
+        return ""
+    pairs = (f'{name}="{str(value).translate(_ESCAPES)}"' for name, value in labels.items())
+    return f"{{{','.join(pairs)}}}"
