@@ -10,6 +10,7 @@ from functools import partial
 
 import anyio
 
+from uwsgi_async.commands import COMMANDS
 from uwsgi_async.compat.uwsgi_module import UwsgiModule
 from uwsgi_async.errors import UwsgiAsyncError
 from uwsgi_async.handlers.mounts import Apps
@@ -29,6 +30,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with ``argv`` (None: the process's arguments) and return the exit code."""
     try:
         words = list(sys.argv[1:] if argv is None else argv)
+        if words and words[0].partition("=")[0] in COMMANDS:
+            from uwsgi_async.commands.main import run as run_command  # a server needs none of it
+
+            return run_command(words)
         if words[:1] == [CHECK]:
             text, would_start = check(words[1:])
             print(text)

@@ -15,6 +15,7 @@ _INDENT: Final = " " * 8
 _USAGE = """\
 usage: uwsgi-async [OPTION ...] [app.py] [app.ini ...]
        uwsgi-async check [OPTION ...] app.ini    say what would happen, and do not start
+       uwsgi-async top|ps|reload|stop TARGET     an instance, by pid, pidfile or stats address
        uwsgi-async --help WORD                   all options about WORD, also of uWSGI alone
 
 Serves WSGI apps over HTTP/1.1 and the uwsgi protocol. app.py is short for --wsgi-file app.py, and
