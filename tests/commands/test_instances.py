@@ -110,7 +110,7 @@ def test_a_reload_that_fails_is_an_error(place: Path) -> None:
 def test_without_a_master_there_is_no_reload(place: Path) -> None:
     with server("--async", "2", "app.py", cwd=place) as process:
         status, output = run("reload", str(process.popen.pid))
-        assert status == 1
+        assert status != 0
         assert "has no master, so it cannot reload" in output
         assert process.get() == b"hello"
 
@@ -133,7 +133,7 @@ def test_an_instance_on_another_machine_is_not_taken_for_one_here(place: Path) -
 
 @pytest.mark.parametrize("word", ["ps", "top", "stop", "reload"])
 def test_a_pid_that_is_no_instance_is_refused(word: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([word, str(os.getpid())]) == 1
+    assert main([word, str(os.getpid())]) != 0
     assert f"there is no uwsgi-async instance with process id {os.getpid()} on this" in capsys.readouterr().err
 
 
@@ -141,7 +141,7 @@ def test_a_pidfile_of_a_dead_process_is_refused(tmp_path: Path, capsys: pytest.C
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     (tmp_path / "pid").write_text(f"{dead.pid}\n")
-    assert main(["stop", str(tmp_path / "pid")]) == 1
+    assert main(["stop", str(tmp_path / "pid")]) != 0
     assert f"there is no uwsgi-async instance with process id {dead.pid}" in capsys.readouterr().err
 
 
@@ -176,7 +176,7 @@ def test_a_target_that_cannot_be_used_is_told(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").touch()
-    assert main(["ps", target]) == 1
+    assert main(["ps", target]) != 0
     told = capsys.readouterr().err
     assert told.startswith(f"uwsgi-async: {sentence}")
     assert told.count("\n") == 1
@@ -205,7 +205,7 @@ def test_connect_and_read_prints_what_comes(place: Path) -> None:
     ],
 )
 def test_a_wrong_value_is_one_sentence(words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(words) == 1
+    assert main(words) != 0
     assert capsys.readouterr().err == f"uwsgi-async: {sentence}\n"
 
 

@@ -133,6 +133,7 @@ class AppPublisher:
         self._exceptions = [numbers[AppField.EXCEPTIONS] for numbers in before]
         for number, mountpoint in enumerate(islice(apps, MOST_APPS)):
             board.write_mountpoint(worker, number, mountpoint.encode()[:MOUNTPOINT_SIZE])
+        self._write()
         board.row(worker)[Field.APPS] = len(self._apps)
 
     @property
@@ -143,6 +144,9 @@ class AppPublisher:
         """Write down what the apps have done. ``requests`` and ``exceptions``: of the whole worker."""
         if self._plain:
             self._requests, self._exceptions = [requests], [exceptions]
+        self._write()
+
+    def _write(self) -> None:
         interpreter = id(sys.modules)
         for number, (address, seconds) in enumerate(self._apps):
             counts = self._requests[number], self._exceptions[number]
