@@ -35,6 +35,7 @@ from uwsgi_async.instance.channel import (
 from uwsgi_async.instance.listeners import Listener
 from uwsgi_async.instance.reaper import Exit, Reaper
 from uwsgi_async.instance.scoreboard import Field, Header, Scoreboard, State
+from uwsgi_async.instance.state import SharedState
 from uwsgi_async.options.settings import Options
 
 logger = logging.getLogger("uwsgi_async")
@@ -75,6 +76,7 @@ class Generation:
         self,
         options: Options,
         listeners: Sequence[Listener],
+        state: SharedState,
         reaper: Reaper,
         on_request: Callable[[Message], None],
         reloads: int,
@@ -89,6 +91,7 @@ class Generation:
         self.ended = anyio.Event()
         self.failed: str | None = None
         self._listeners = listeners
+        self._state = state
         self._reaper = reaper
         self._on_request = on_request
         self._draining = False
@@ -106,9 +109,8 @@ class Generation:
         ours, theirs = pair()
         try:
             with theirs:
-                self._pid = _spawn(
-                    theirs.fileno(), [listener.sock.fileno() for listener in self._listeners], self.board
-                )
+                inherited = [*(listener.sock.fileno() for listener in self._listeners), self.board.fd, *self._state.fds]
+                self._pid = _spawn(theirs.fileno(), inherited)
         except BaseException:
             ours.close()
             raise
@@ -119,6 +121,7 @@ class Generation:
                 options=_values(self.options),
                 listeners=[(each.sock.fileno(), each.protocol, each.name, each.url) for each in self._listeners],
                 board=self.board.fd,
+                state=self._state.described(),
                 master=os.getpid(),
                 reloads=self.reloads,
             )
@@ -302,13 +305,16 @@ def _values(options: Options) -> dict[str, Any]:
     return values
 
 
-def _spawn(channel: int, listeners: Sequence[int], board: Scoreboard) -> int:
-    """Start the fork server in a fresh interpreter with the master's import path; return its process id."""
+def _spawn(channel: int, fds: Sequence[int]) -> int:
+    """Start the fork server in a fresh interpreter with the master's import path; return its process id.
+
+    It inherits ``channel`` and ``fds``, at the same numbers.
+    """
     code = (
         f"import sys; sys.path[:] = {sys.path!r}; "
         f"from uwsgi_async.instance.forkserver import main; sys.exit(main({channel}))"
     )
-    inherited = [channel, board.fd, *listeners]
+    inherited = [channel, *fds]
     for fd in inherited:
         os.set_inheritable(fd, True)
     try:

@@ -38,6 +38,7 @@ from uwsgi_async.instance.calling import App, make_handler
 from uwsgi_async.instance.control import SingleProcess
 from uwsgi_async.instance.listeners import Listener, open_listener, systemd_fds
 from uwsgi_async.instance.requestlog import RequestLog
+from uwsgi_async.instance.state import SharedState
 from uwsgi_async.instance.statistics.server import StatsServer, open_stats
 from uwsgi_async.instance.watchdog import Watchdog
 from uwsgi_async.options.build import build, by_field
@@ -130,6 +131,9 @@ async def serve(
     with ExitStack() as stack:
         listeners = open_listeners(options, stack)
         faces = open_stats(options, stack, local=local_stats)
+        state = SharedState.create(options)
+        stack.callback(state.close)
+        stack.enter_context(state.used())
         module = stack.enter_context(installed(make_module(information(options, listeners))))
         process = SingleProcess(listeners, options.cores.cores)
         stack.callback(process.close)
@@ -137,7 +141,7 @@ async def serve(
         stats = StatsServer(options.stats, faces, process)
         apps = load(module)
         process.accounts.loaded(apps, options)
-        beside = (stats.run, process.keep_accounts) if faces else ()
+        beside = (state.maintain, *((stats.run, process.keep_accounts) if faces else ()))
         async with serve_apps(
             apps, options, listeners, process.accounts.count_app, beside=beside, stats=stats.addresses
         ) as server:
