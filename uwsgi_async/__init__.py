@@ -15,6 +15,7 @@ from uwsgi_async.api.asynchronous import (
     wait_fd_write,
 )
 from uwsgi_async.api.information import log, mem, micros, parsefile
+from uwsgi_async.api.locks import is_locked, lock, unlock
 from uwsgi_async.api.process import (
     accepting,
     masterpid,
@@ -75,6 +76,8 @@ __all__ = [
     "get_logvar",
     "green_schedule",
     "is_connected",
+    "is_locked",
+    "lock",
     "log",
     "log_this_request",
     "masterpid",
@@ -93,6 +96,7 @@ __all__ = [
     "stop",
     "suspend",
     "total_requests",
+    "unlock",
     "wait_fd_read",
     "wait_fd_write",
     "worker_id",

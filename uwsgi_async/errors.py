@@ -10,6 +10,8 @@ One root, three branches, so that a caller can tell who is at fault::
     │   ├── AppError               the app broke the WSGI contract (also an AssertionError)
     │   ├── NoRequestError         a request-bound function outside a request (also a SystemError, as in uWSGI)
     │   ├── NoInstanceError        a function of an instance in a process that is none of it (also a RuntimeError)
+    │   ├── NotConfiguredError     a function of a subsystem that no option has enabled (also a RuntimeError)
+    │   ├── DeadlockError          a wait that nobody could end (also a RuntimeError)
     │   ├── NoLoopError            an awaitable without a running event loop (also a RuntimeError)
     │   └── WouldBlockLoopError    a blocking face called on the event loop itself (also a RuntimeError)
     ├── PeerError                  they: what came over the wire
@@ -17,7 +19,8 @@ One root, three branches, so that a caller can tell who is at fault::
     │   ├── PeerTimeoutError       the peer was too slow (also a TimeoutError and so an OSError)
     │   └── DisconnectedError      the peer went away (also a ConnectionError and so an OSError)
     └── BrokenError                it broke: the machine or the server itself
-        └── BindError              a listening socket could not be opened (also an OSError)
+        ├── BindError              a listening socket could not be opened (also an OSError)
+        └── StoreError             a file that keeps shared state is damaged or cannot be used
 
 Each message says what was expected, what came, and what to do.
 Foreign errors are translated at the seam where they enter, never further in.
@@ -54,6 +57,14 @@ class NoRequestError(UsageError, SystemError):
 
 class NoInstanceError(UsageError, RuntimeError):
     """A function that asks the instance was called in a process where none runs."""
+
+
+class NotConfiguredError(UsageError, RuntimeError):
+    """A function of a subsystem was called that no option has enabled; the message names the option."""
+
+
+class DeadlockError(UsageError, RuntimeError):
+    """Somebody would wait for what only they themselves can give: a lock that they hold."""
 
 
 class NoLoopError(UsageError, RuntimeError):
@@ -96,3 +107,7 @@ class BrokenError(UwsgiAsyncError):
 
 class BindError(BrokenError, OSError):
     """A listening socket could not be opened; ``__cause__`` is the system's error."""
+
+
+class StoreError(BrokenError):
+    """A file that keeps shared state between two runs is damaged, in use elsewhere, or of another size."""

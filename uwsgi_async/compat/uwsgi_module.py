@@ -16,7 +16,7 @@ from dataclasses import asdict, fields
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from uwsgi_async.api import CHAPTERS, asynchronous, process
+from uwsgi_async.api import CHAPTERS, asynchronous, locks, process
 from uwsgi_async.api.information import InstanceInformation
 from uwsgi_async.api.request import the_request
 from uwsgi_async.cores.portal import call_in_loop, in_event_loop, wait_for
@@ -74,9 +74,7 @@ _LATER = frozenset(
         "i_am_the_lord",
         "i_am_the_spooler",
         "in_farm",
-        "is_locked",
         "listen_queue",
-        "lock",
         "logsize",
         "lord_scroll",
         "metric_dec",
@@ -152,7 +150,6 @@ _LATER = frozenset(
         "spooler_jobs",
         "spooler_pid",
         "spooler_pids",
-        "unlock",
         "websocket_handshake",
         "websocket_recv",
         "websocket_recv_nb",
@@ -291,6 +288,7 @@ _FACES: dict[str, Callable[..., Any]] = {
     "suspend": _suspend,
     "green_schedule": _suspend,
     "async_connect": _async_connect,
+    "lock": locks.lock_and_wait,
     "start_response": _start_response,
     "workers": _workers,
 }

@@ -1,8 +1,9 @@
 """How a sync call waits for an async one: one place decides, by where the call stands.
 
 In a core, or any task with a greenback portal: the task awaits, other cores go on. In a thread of this process: the
-thread blocks, the event loop works. On the event loop's own thread without a portal: an error that names the
-awaitable, because waiting there would stop everything.
+thread blocks, the event loop works. Where no server runs, as while an app is imported: the thread runs an event loop
+of its own for this one call. On the event loop's own thread without a portal: an error that names the awaitable,
+because waiting there would stop everything.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def wait_for(function: Callable[..., Coroutine[Any, Any, T]], *args: object, nam
     """Call the async ``function`` from sync code and return what it returns.
 
     ``name``: what the caller called, for the error. Raises `WouldBlockLoopError` on the event loop outside a
-    portal, `NoLoopError` in a process where no server runs.
+    portal.
     """
     try:
         return greenback.await_(function(*args))
@@ -50,7 +51,9 @@ def wait_for(function: Callable[..., Coroutine[Any, Any, T]], *args: object, nam
         raise WouldBlockLoopError(
             f"{name} would block the event loop here: in async code use 'await uwsgi_async.{name}(...)'"
         )
-    return anyio.from_thread.run(function, *args, token=_token())
+    if not _tokens:
+        return anyio.run(function, *args)
+    return anyio.from_thread.run(function, *args, token=_tokens[-1])
 
 
 def call_in_loop(function: Callable[..., T], *args: object) -> T:

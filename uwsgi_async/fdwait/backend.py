@@ -1,10 +1,12 @@
-"""The seam to the event loop: the four things that the poller and the cores need and anyio has no cheap way for.
+"""The seam to the event loop: the five things that the package needs and anyio has no cheap way for.
 
 What lives here: `Backend`, and one small class for asyncio and one for trio. Each can park a task and wake it,
-watch the poller's one file descriptor, set one alarm, and tell the time. What does not: epoll, timers, cores.
+watch the poller's one file descriptor, set one alarm, tell the time, and take a call from another thread. What does
+not: epoll, timers, cores.
 
-Everything else in the package goes through anyio. These four are on the path of every request: an
-`anyio.Event` costs an allocation and two schedulings, `anyio.wait_readable` a register and an unregister.
+Everything else in the package goes through anyio. The first four are on the path of every request: an
+`anyio.Event` costs an allocation and two schedulings, `anyio.wait_readable` a register and an unregister. The fifth
+anyio has only in a form that makes the calling thread wait.
 """
 
 from __future__ import annotations
@@ -54,6 +56,9 @@ class Backend(Protocol):
 
     def current_task(self) -> object:
         """The task that runs now, for comparison by identity; None outside a task (a loop's callback)."""
+
+    def call_soon_from_thread(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` in the event loop soon; for any thread. Does nothing when the loop is over."""
 
     def start(self, fd: int, on_readable: Callable[[], bool], on_alarm: Callable[[], None]) -> None:
         """Begin to watch ``fd``.
@@ -113,6 +118,12 @@ class AsyncioBackend:
 
     def current_task(self) -> object:
         return asyncio.current_task()
+
+    def call_soon_from_thread(self, callback: Callable[[], None]) -> None:
+        try:
+            self._loop.call_soon_threadsafe(callback)
+        except RuntimeError:
+            pass  # the loop is closed
 
     def start(self, fd: int, on_readable: Callable[[], bool], on_alarm: Callable[[], None]) -> None:
         self._fd, self._on_readable, self._on_alarm = fd, on_readable, on_alarm
@@ -197,6 +208,12 @@ class TrioBackend:
 
     def current_task(self) -> object:
         return self._trio.lowlevel.current_task()
+
+    def call_soon_from_thread(self, callback: Callable[[], None]) -> None:
+        try:
+            self._token.run_sync_soon(callback)
+        except self._trio.RunFinishedError:
+            pass
 
     def start(self, fd: int, on_readable: Callable[[], bool], on_alarm: Callable[[], None]) -> None:
         self._fd, self._on_readable, self._on_alarm = fd, on_readable, on_alarm

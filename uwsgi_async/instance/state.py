@@ -16,7 +16,9 @@ from typing import Any, Protocol
 
 import anyio
 
+from uwsgi_async.api import locks
 from uwsgi_async.options.settings import Options
+from uwsgi_async.state.locks import Locks
 
 
 class Part(Protocol):
@@ -54,7 +56,7 @@ class Kind:
     use: Callable[[Any], AbstractContextManager[None]]
 
 
-KINDS: tuple[Kind, ...] = ()
+KINDS: tuple[Kind, ...] = (Kind("locks", lambda options: Locks.create(options.locks), Locks.attach, locks.using),)
 
 
 class SharedState:

@@ -227,6 +227,15 @@ class LogOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LockOptions:
+    """How many locks all processes and cores share. For `state.locks`."""
+
+    locks: int = option(
+        0, "locks", help="locks that apps can use beside lock 0, which is always there", minimum=0, maximum=65535
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoopOptions:
     """Which event loop. For the command line."""
 
@@ -255,3 +264,4 @@ class Options:
     stats: StatsOptions = field(default_factory=StatsOptions)
     log: LogOptions = field(default_factory=LogOptions)
     loop: LoopOptions = field(default_factory=LoopOptions)
+    locks: LockOptions = field(default_factory=LockOptions)

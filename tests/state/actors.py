@@ -1,0 +1,157 @@
+"""Other processes of an instance, for tests: each attaches to shared state and does what the test tells it.
+
+What lives here: `Actor`, and what an actor's process runs. An actor does one call at a time, in its main thread and
+without an event loop, as code at import time does. It can be killed at any moment.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from uwsgi_async.state.locks import Locks
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 20.0  # seconds for an answer that must come
+
+PARTS: dict[str, Any] = {"locks": Locks}
+
+
+class Actor:
+    """A process that shares ``parts``, by the names in `PARTS`."""
+
+    def __init__(self, **parts: Any) -> None:
+        ours, theirs = os.pipe(), os.pipe()
+        fds = [fd for part in parts.values() for fd in part.fds]
+        described = {name: part.described() for name, part in parts.items()}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.state.actors", str(theirs[0]), str(ours[1])],
+            cwd=ROOT,
+            pass_fds=(theirs[0], ours[1], *fds),
+        )
+        os.close(theirs[0])
+        os.close(ours[1])
+        self._in = Connection(ours[0], writable=False)
+        self._out = Connection(theirs[1], readable=False)
+        self._out.send(described)
+        self.pid = self._process.pid
+        self.busy = False
+
+    def __repr__(self) -> str:
+        return f"<Actor {self.pid}>"
+
+    def begin(self, name: str, *args: Any) -> None:
+        """Tell it to call ``name``, "part.method" or a function of this module."""
+        assert not self.busy
+        self._out.send((name, args))
+        self.busy = True
+
+    def end(self, patience: float = PATIENCE) -> Any:
+        """Return what the call returned; raise what it raised."""
+        assert self._in.poll(patience), f"{self!r} has not answered"
+        self.busy = False
+        good, value = self._in.recv()
+        if not good:
+            raise value
+        return value
+
+    def call(self, name: str, *args: Any) -> Any:
+        self.begin(name, *args)
+        return self.end()
+
+    def answers(self, seconds: float = 0.0) -> bool:
+        """Return whether its answer is there, or comes within ``seconds``."""
+        return self._in.poll(seconds)
+
+    def kill(self) -> None:
+        """Kill it, and wait until it is gone."""
+        self._process.send_signal(signal.SIGKILL)
+        self.close()
+
+    def close(self) -> None:
+        if not self._out.closed:
+            self._out.close()
+            self._in.close()
+            if self.busy:
+                self._process.kill()
+            self._process.wait(PATIENCE)
+
+
+@contextmanager
+def actors(count: int, **parts: Any) -> Iterator[Sequence[Actor]]:
+    """Start so many actors; at the end close them."""
+    started = [Actor(**parts) for _ in range(count)]
+    try:
+        yield started
+    finally:
+        for actor in started:
+            actor.close()
+
+
+# --- in the actor's process -----------------------------------------------------------------------------------------
+
+
+def lock(locks: Locks, number: int) -> None:
+    """Lock it as sync code without an event loop does."""
+    owner = threading.get_ident()
+    if not locks[number].acquire_nowait(owner):
+        anyio.run(locks[number].acquire, owner)
+
+
+def try_lock(locks: Locks, number: int) -> bool:
+    return locks[number].acquire_nowait(threading.get_ident())
+
+
+def unlock(locks: Locks, number: int) -> bool:
+    return locks[number].release(threading.get_ident())
+
+
+def holder(locks: Locks, number: int) -> int | None:
+    return locks[number].holder()
+
+
+def forked(locks: Locks, number: int) -> int | None:
+    """Return who holds a lock, as seen by a child that this process forks."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(writer, str(locks[number].holder()).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    answer = os.read(reader, 100).decode()
+    os.close(reader)
+    os.close(writer)
+    return None if answer == "None" else int(answer)
+
+
+def main(incoming: int, outgoing: int) -> None:
+    calls, answers = Connection(incoming, writable=False), Connection(outgoing, readable=False)
+    parts = {name: PARTS[name].attach(described) for name, described in calls.recv().items()}
+    while True:
+        try:
+            name, args = calls.recv()
+        except EOFError:
+            return
+        try:
+            if "." in name:
+                part, method = name.split(".")
+                value = getattr(parts[part], method)(*args)
+            else:
+                value = globals()[name](*parts.values(), *args)
+            answers.send((True, value))
+        except Exception as error:  # noqa: BLE001 - it is the test's
+            answers.send((False, error))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,93 @@
+"""The chapter of locks: between all processes and cores of the instance.
+
+Lock 0 is always there; the option ``locks`` adds more. A lock is kept until it is unlocked, also when the request
+ends; it is free when its process ends in whatever way. Source: plugins/python/uwsgi_pymodule.c; uWSGI's page "Locks".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any
+
+from uwsgi_async.cores.owner import current_owner
+from uwsgi_async.cores.portal import wait_for
+from uwsgi_async.errors import NoInstanceError
+from uwsgi_async.state.locks import Lock, Locks
+
+__all__ = ["is_locked", "lock", "unlock"]
+
+_locks: Locks | None = None
+
+
+@contextmanager
+def using(locks: Locks) -> Iterator[None]:
+    """Let the functions of this chapter use ``locks`` while the block runs."""
+    global _locks
+    before, _locks = _locks, locks
+    try:
+        yield
+    finally:
+        _locks = before
+
+
+class Locking:
+    """What `lock` returns: await it, or use it in ``async with``."""
+
+    __slots__ = ("_lock", "_owner")
+
+    def __init__(self, lock: Lock) -> None:
+        self._lock = lock
+        self._owner: object = None
+
+    def __repr__(self) -> str:
+        return f"<Locking of {self._lock!r}>"
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return self._lock.acquire(current_owner()).__await__()
+
+    async def __aenter__(self) -> None:
+        self._owner = current_owner()
+        await self._lock.acquire(self._owner)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # Somebody may have unlocked it meanwhile, as anyone in uWSGI may: then it is perhaps another's by now.
+        self._lock.release(self._owner, only_owner=True)
+
+
+def lock(number: int = 0, /) -> Locking:
+    """Lock it: ``async with lock(1): ...``, or ``await lock(1)`` and `unlock` later.
+
+    Waits in line, behind all who came before; other cores go on. A checkpoint only when it has to wait. Raises
+    ValueError for a number beyond the option ``locks``, `DeadlockError` when this core, or task, holds it already.
+    """
+    return Locking(_lock(number))
+
+
+def unlock(number: int = 0, /) -> None:
+    """Unlock it, whichever core of this process has locked it.
+
+    Does nothing when it is free or another process holds it. Raises ValueError as `lock` does.
+    """
+    _lock(number).release(current_owner())
+
+
+def is_locked(number: int = 0, /) -> bool:
+    """Return whether anybody holds it, this core included. Raises ValueError as `lock` does."""
+    return _lock(number).holder() is not None
+
+
+def lock_and_wait(number: int = 0, /) -> None:
+    """Lock it from sync code: in a core other cores go on, elsewhere the thread waits. Raises as `lock` does."""
+    wanted, owner = _lock(number), current_owner()
+    if not wanted.acquire_nowait(owner):
+        wait_for(wanted.acquire, owner, name="lock")
+
+
+def _lock(number: int) -> Lock:
+    if _locks is None:
+        raise NoInstanceError("no uwsgi_async instance runs in this process, so there are no locks")
+    return _locks[number]
