@@ -11,20 +11,23 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import anyio
 
+from uwsgi_async.options.settings import QueueOptions
 from uwsgi_async.state.locks import Locks
+from uwsgi_async.state.queue import Queue
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 20.0  # seconds for an answer that must come
 
-PARTS: dict[str, Any] = {"locks": Locks}
+PARTS: dict[str, Any] = {"locks": Locks, "queue": Queue}
 
 
 class Actor:
@@ -132,6 +135,47 @@ def forked(locks: Locks, number: int) -> int | None:
     os.close(reader)
     os.close(writer)
     return None if answer == "None" else int(answer)
+
+
+def pull_wait(queue: Queue) -> bytes:
+    return anyio.run(queue.pull_wait)
+
+
+def die_at(part: Any, line: int, method: str, *args: Any) -> bool:
+    """Fork a child that calls a method and is killed when it reaches its ``line``-th line of the package.
+
+    Return whether it was killed; False: it came to the end first.
+    """
+    return _killed(line, lambda: getattr(part, method), args)
+
+
+def die_with_store(options: dict[str, Any], line: int, method: str, *args: Any) -> bool:
+    """The same with a queue that only the child has opened: its death is the end of an instance."""
+    return _killed(line, lambda: getattr(Queue.create(QueueOptions(**options)), method), args)
+
+
+def _killed(line: int, prepare: Callable[[], Callable[..., Any]], args: Sequence[Any]) -> bool:
+    child = os.fork()
+    if child:
+        return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    left = line
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal left
+        if "uwsgi_async" not in frame.f_code.co_filename:
+            return None
+        if event == "line":
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return trace
+
+    try:
+        function = prepare()
+        sys.settrace(trace)
+        function(*args)
+    finally:
+        os._exit(0)
 
 
 def main(incoming: int, outgoing: int) -> None:

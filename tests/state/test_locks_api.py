@@ -23,11 +23,15 @@ async def an_app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
 
 async def test_async_with_locks_and_unlocks_also_after_an_error(anyio_backend: Any) -> None:
     async with uwsgi_async.run(an_app, http="127.0.0.1:0", locks=1):
-        with pytest.raises(ZeroDivisionError):
+
+        async def fail() -> None:
             async with uwsgi_async.lock(1):
                 assert uwsgi_async.is_locked(1)
                 assert not uwsgi_async.is_locked()
-                _ = 1 / 0
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            await fail()
         assert not uwsgi_async.is_locked(1)
 
 

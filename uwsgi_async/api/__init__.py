@@ -1,8 +1,9 @@
 """The documented functions, as awaitables where they can wait: one module a chapter of uWSGI's reference.
 
-The `uwsgi` module (`compat.uwsgi_module`) is derived from what each chapter lists in ``__all__``.
+The `uwsgi` module (`compat.uwsgi_module`) is derived from what each chapter lists in ``__all__``. A chapter whose
+functions are only there when an option is given names it in ``OPTION`` and has ``is_configured``.
 """
 
-from uwsgi_async.api import asynchronous, information, locks, process, request
+from uwsgi_async.api import asynchronous, information, locks, process, queue, request
 
-CHAPTERS = (asynchronous, request, information, process, locks)
+CHAPTERS = (asynchronous, request, information, process, locks, queue)

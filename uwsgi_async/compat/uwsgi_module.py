@@ -1,7 +1,8 @@
 """The ``uwsgi`` module: what ``import uwsgi`` gives inside a served app.
 
 Derived from `api` by one rule: a plain function is taken as it is, a coroutine function becomes a blocking face
-(`cores.portal.wait_for`). ``_FACES`` is the one table of differences: names whose blocking form is another function.
+(`cores.portal.wait_for`). ``_FACES`` is the one table of differences: names whose blocking form is another function;
+``_VALUES`` names what is a value there and a function here.
 A name of uWSGI's that is not built yet raises an AttributeError that says so, so that ``hasattr`` stays honest.
 """
 
@@ -16,7 +17,7 @@ from dataclasses import asdict, fields
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from uwsgi_async.api import CHAPTERS, asynchronous, locks, process
+from uwsgi_async.api import CHAPTERS, asynchronous, locks, process, queue
 from uwsgi_async.api.information import InstanceInformation
 from uwsgi_async.api.request import the_request
 from uwsgi_async.cores.portal import call_in_loop, in_event_loop, wait_for
@@ -89,14 +90,6 @@ _LATER = frozenset(
         "mule_id",
         "mule_msg",
         "offload",
-        "queue_get",
-        "queue_last",
-        "queue_pop",
-        "queue_pull",
-        "queue_pull_slot",
-        "queue_push",
-        "queue_set",
-        "queue_slot",
         "recv",
         "recv_block",
         "recv_frame",
@@ -167,6 +160,9 @@ class UwsgiModule(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name in _LATER:
             raise AttributeError(f"uwsgi.{name} is not built yet in uwsgi_async: see the README for what is")
+        for chapter in CHAPTERS:
+            if name in chapter.__all__ and hasattr(chapter, "OPTION"):
+                raise AttributeError(f"uwsgi.{name} is only there when the option {chapter.OPTION} is given")
         raise AttributeError(f"module 'uwsgi' has no attribute '{name}'")
 
 
@@ -177,8 +173,11 @@ def make_module(information: InstanceInformation) -> UwsgiModule:
     for field in fields(information):
         setattr(module, field.name, getattr(information, field.name))
     for chapter in CHAPTERS:
-        for name in chapter.__all__:
-            setattr(module, name, _FACES.get(name) or blocking_face(getattr(chapter, name)))
+        if not hasattr(chapter, "OPTION") or chapter.is_configured():
+            for name in chapter.__all__:
+                setattr(module, name, _FACES.get(name) or blocking_face(getattr(chapter, name)))
+            for name in _VALUES.keys() & set(chapter.__all__):
+                setattr(module, name, _VALUES[name]())
     for name in _ONLY_HERE:
         setattr(module, name, _FACES[name])
     return module
@@ -292,4 +291,5 @@ _FACES: dict[str, Callable[..., Any]] = {
     "start_response": _start_response,
     "workers": _workers,
 }
+_VALUES = {"queue_size": queue.queue_size}
 _ONLY_HERE = ("start_response",)

@@ -16,9 +16,10 @@ from typing import Any, Protocol
 
 import anyio
 
-from uwsgi_async.api import locks
+from uwsgi_async.api import locks, queue
 from uwsgi_async.options.settings import Options
 from uwsgi_async.state.locks import Locks
+from uwsgi_async.state.queue import Queue
 
 
 class Part(Protocol):
@@ -56,7 +57,10 @@ class Kind:
     use: Callable[[Any], AbstractContextManager[None]]
 
 
-KINDS: tuple[Kind, ...] = (Kind("locks", lambda options: Locks.create(options.locks), Locks.attach, locks.using),)
+KINDS: tuple[Kind, ...] = (
+    Kind("locks", lambda options: Locks.create(options.locks), Locks.attach, locks.using),
+    Kind("queue", lambda options: Queue.create(options.queue), Queue.attach, queue.using),
+)
 
 
 class SharedState:

@@ -236,6 +236,24 @@ class LockOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QueueOptions:
+    """The queue that all processes and cores share. For `state.queue`."""
+
+    queue: int = option(0, "queue", help="slots of the shared queue; 0 = no queue", minimum=0)
+    queue_blocksize: int = option(
+        8 * KIB, "queue-blocksize", unit="bytes", help="size of a slot; its message is 16 bytes shorter", minimum=17
+    )
+    queue_store: str | None = option(None, "queue-store", help="keep the queue in this file")
+    queue_store_sync: float = option(
+        0.0,
+        "queue-store-sync",
+        unit="seconds",
+        help="time between two syncs of the queue's file to the disk; 0 = only at the end",
+        minimum=0,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoopOptions:
     """Which event loop. For the command line."""
 
@@ -265,3 +283,4 @@ class Options:
     log: LogOptions = field(default_factory=LogOptions)
     loop: LoopOptions = field(default_factory=LoopOptions)
     locks: LockOptions = field(default_factory=LockOptions)
+    queue: QueueOptions = field(default_factory=QueueOptions)

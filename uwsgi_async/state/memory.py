@@ -9,6 +9,8 @@ from __future__ import annotations
 import mmap
 import os
 
+from uwsgi_async.errors import OptionError
+
 
 class Memory:
     """Bytes behind a file descriptor. ``map``: where this process sees them.
@@ -26,7 +28,13 @@ class Memory:
 
     @classmethod
     def create(cls, name: str, length: int) -> Memory:
-        """Return ``length`` bytes of new memory, all zero. ``name`` is only seen in /proc."""
+        """Return ``length`` bytes of new memory, all zero. ``name`` is only seen in /proc.
+
+        Raises `OptionError` for more than the machine has.
+        """
+        machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        if length > machine:
+            raise OptionError(f"{name}: {length} bytes of memory are asked for, but the machine has only {machine}")
         fd = os.memfd_create(f"uwsgi_async {name}")
         try:
             os.ftruncate(fd, length)

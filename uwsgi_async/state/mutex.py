@@ -82,8 +82,9 @@ class Mutex:
         # KeyboardInterrupt between locking and `try`, or before unlocking, would leave the mutex locked for ever.
         # Unlocking what is not ours is an error number and nothing more.
         try:
-            if _trylock(self._address):
-                self._wait()
+            code = _trylock(self._address)
+            if code:
+                self._wait(code)
             return operation(*args)
         finally:
             if self._nested:
@@ -91,12 +92,12 @@ class Mutex:
             else:
                 _unlock(self._address)
 
-    def _wait(self) -> None:
-        """Get the mutex that was not free at once, or whose holder has died."""
+    def _wait(self, code: int) -> None:
+        """Get the mutex that was not free at once, or whose holder has died. ``code``: what the first try has given."""
         for _ in range(_SPINS):
-            code = _trylock(self._address)
             if code != errno.EBUSY:
                 break
+            code = _trylock(self._address)
         while code in (errno.EBUSY, errno.ETIMEDOUT):
             until = time.time() + _SLICE
             code = _timedlock(self._address, _Timespec(int(until), int(until % 1 * 1e9)))
