@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import FrameType
@@ -21,13 +22,15 @@ from typing import Any
 import anyio
 
 from uwsgi_async.options.settings import QueueOptions
+from uwsgi_async.state.areamemory import AreaLockedError
 from uwsgi_async.state.locks import Locks
 from uwsgi_async.state.queue import Queue
+from uwsgi_async.state.sharedarea import SharedAreas
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 20.0  # seconds for an answer that must come
 
-PARTS: dict[str, Any] = {"locks": Locks, "queue": Queue}
+PARTS: dict[str, Any] = {"locks": Locks, "queue": Queue, "areas": SharedAreas}
 
 
 class Actor:
@@ -141,12 +144,56 @@ def pull_wait(queue: Queue) -> bytes:
     return anyio.run(queue.pull_wait)
 
 
+def on_area(areas: SharedAreas, number: int, shared: bool, method: str, *args: Any) -> Any:
+    """Call a method of an area as sync code without an event loop does: wait while somebody else has it locked."""
+    area, owner = areas[number], threading.get_ident()
+    operation = getattr(area, method)
+    try:
+        return operation(*args)
+    except AreaLockedError:
+        return anyio.run(area.wait_and_call, owner, shared, operation, args)
+
+
+def on_area_as_holder(areas: SharedAreas, number: int, method: str, *args: Any) -> Any:
+    area = areas[number]
+    return area.call_nowait(threading.get_ident(), False, getattr(area, method), args)
+
+
+def reads_that_are_mixed(areas: SharedAreas, number: int, times: int) -> int:
+    """Return how many of so many reads of an area do not give the same byte everywhere."""
+    return sum(len(set(areas[number].read(0, 0))) != 1 for _ in range(times))
+
+
+def lock_area(areas: SharedAreas, number: int, shared: bool) -> None:
+    owner = threading.get_ident()
+    if not areas[number].lock.acquire_nowait(owner, shared=shared):
+        anyio.run(partial(areas[number].lock.acquire, owner, shared=shared))
+
+
+def unlock_area(areas: SharedAreas, number: int) -> bool:
+    return areas[number].lock.release(threading.get_ident())
+
+
+def wait_for_update(areas: SharedAreas, number: int) -> None:
+    anyio.run(areas[number].wait)
+
+
+def add_often(areas: SharedAreas, times: int, position: int) -> None:
+    for _ in range(times):
+        areas[0].add(8, position, 1)
+
+
 def die_at(part: Any, line: int, method: str, *args: Any) -> bool:
     """Fork a child that calls a method and is killed when it reaches its ``line``-th line of the package.
 
     Return whether it was killed; False: it came to the end first.
     """
     return _killed(line, lambda: getattr(part, method), args)
+
+
+def die_in_area(areas: SharedAreas, number: int, line: int, method: str, *args: Any) -> bool:
+    """The same with a method of an area."""
+    return die_at(areas[number], line, method, *args)
 
 
 def die_with_store(options: dict[str, Any], line: int, method: str, *args: Any) -> bool:

@@ -1,9 +1,10 @@
 """The documented functions, as awaitables where they can wait: one module a chapter of uWSGI's reference.
 
 The `uwsgi` module (`compat.uwsgi_module`) is derived from what each chapter lists in ``__all__``. A chapter whose
-functions are only there when an option is given names it in ``OPTION`` and has ``is_configured``.
+functions are only there when an option is given names it in ``OPTION`` and has ``is_configured``. ``BLOCKING`` has
+the functions that a chapter makes a form for sync code of by itself.
 """
 
-from uwsgi_async.api import asynchronous, information, locks, process, queue, request
+from uwsgi_async.api import asynchronous, information, locks, process, queue, request, sharedarea
 
-CHAPTERS = (asynchronous, request, information, process, locks, queue)
+CHAPTERS = (asynchronous, request, information, process, locks, queue, sharedarea)

@@ -6,8 +6,9 @@ ends; it is free when its process ends in whatever way. Source: plugins/python/u
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -35,21 +36,22 @@ def using(locks: Locks) -> Iterator[None]:
 class Locking:
     """What `lock` returns: await it, or use it in ``async with``."""
 
-    __slots__ = ("_lock", "_owner")
+    __slots__ = ("_lock", "_owner", "_shared")
 
-    def __init__(self, lock: Lock) -> None:
+    def __init__(self, lock: Lock, *, shared: bool = False) -> None:
         self._lock = lock
+        self._shared = shared
         self._owner: object = None
 
     def __repr__(self) -> str:
         return f"<Locking of {self._lock!r}>"
 
     def __await__(self) -> Generator[Any, Any, None]:
-        return self._lock.acquire(current_owner()).__await__()
+        return self._lock.acquire(current_owner(), shared=self._shared).__await__()
 
     async def __aenter__(self) -> None:
         self._owner = current_owner()
-        await self._lock.acquire(self._owner)
+        await self._lock.acquire(self._owner, shared=self._shared)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -80,11 +82,19 @@ def is_locked(number: int = 0, /) -> bool:
     return _lock(number).holder() is not None
 
 
-def lock_and_wait(number: int = 0, /) -> None:
-    """Lock it from sync code: in a core other cores go on, elsewhere the thread waits. Raises as `lock` does."""
-    wanted, owner = _lock(number), current_owner()
-    if not wanted.acquire_nowait(owner):
-        wait_for(wanted.acquire, owner, name="lock")
+def acquire_and_wait(lock: Lock, name: str, *, shared: bool = False) -> None:
+    """Lock it from sync code: in a core other cores go on, elsewhere the thread waits. ``name``: what was called."""
+    owner = current_owner()
+    if not lock.acquire_nowait(owner, shared=shared):
+        wait_for(partial(lock.acquire, owner, shared=shared), name=name)
+
+
+def _lock_blocking(number: int = 0, /) -> None:
+    acquire_and_wait(_lock(number), "lock")
+
+
+BLOCKING: dict[str, Callable[..., Any]] = {"lock": _lock_blocking}
+"""The functions that sync code calls in another form, by their names."""
 
 
 def _lock(number: int) -> Lock:

@@ -1,8 +1,8 @@
 """The ``uwsgi`` module: what ``import uwsgi`` gives inside a served app.
 
 Derived from `api` by one rule: a plain function is taken as it is, a coroutine function becomes a blocking face
-(`cores.portal.wait_for`). ``_FACES`` is the one table of differences: names whose blocking form is another function;
-``_VALUES`` names what is a value there and a function here.
+(`cores.portal.wait_for`), unless the chapter has one of its own in ``BLOCKING``. ``_FACES`` is the one table of
+differences: names whose blocking form is another function; ``_VALUES`` names what is a value there and a function here.
 A name of uWSGI's that is not built yet raises an AttributeError that says so, so that ``hasattr`` stays honest.
 """
 
@@ -17,7 +17,7 @@ from dataclasses import asdict, fields
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from uwsgi_async.api import CHAPTERS, asynchronous, locks, process, queue
+from uwsgi_async.api import CHAPTERS, asynchronous, process, queue
 from uwsgi_async.api.information import InstanceInformation
 from uwsgi_async.api.request import the_request
 from uwsgi_async.cores.portal import call_in_loop, in_event_loop, wait_for
@@ -109,30 +109,6 @@ _LATER = frozenset(
         "set_warning_message",
         "setoption",
         "setprocname",
-        "sharedarea_dec32",
-        "sharedarea_dec64",
-        "sharedarea_inc32",
-        "sharedarea_inc64",
-        "sharedarea_inclong",
-        "sharedarea_memoryview",
-        "sharedarea_object",
-        "sharedarea_read",
-        "sharedarea_read16",
-        "sharedarea_read32",
-        "sharedarea_read64",
-        "sharedarea_read8",
-        "sharedarea_readbyte",
-        "sharedarea_readlong",
-        "sharedarea_rlock",
-        "sharedarea_unlock",
-        "sharedarea_wlock",
-        "sharedarea_write",
-        "sharedarea_write16",
-        "sharedarea_write32",
-        "sharedarea_write64",
-        "sharedarea_write8",
-        "sharedarea_writebyte",
-        "sharedarea_writelong",
         "signal",
         "signal_received",
         "signal_registered",
@@ -174,8 +150,9 @@ def make_module(information: InstanceInformation) -> UwsgiModule:
         setattr(module, field.name, getattr(information, field.name))
     for chapter in CHAPTERS:
         if not hasattr(chapter, "OPTION") or chapter.is_configured():
+            faces = {**_FACES, **getattr(chapter, "BLOCKING", {})}
             for name in chapter.__all__:
-                setattr(module, name, _FACES.get(name) or blocking_face(getattr(chapter, name)))
+                setattr(module, name, faces.get(name) or blocking_face(getattr(chapter, name)))
             for name in _VALUES.keys() & set(chapter.__all__):
                 setattr(module, name, _VALUES[name]())
     for name in _ONLY_HERE:
@@ -287,7 +264,6 @@ _FACES: dict[str, Callable[..., Any]] = {
     "suspend": _suspend,
     "green_schedule": _suspend,
     "async_connect": _async_connect,
-    "lock": locks.lock_and_wait,
     "start_response": _start_response,
     "workers": _workers,
 }

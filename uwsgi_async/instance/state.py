@@ -16,10 +16,11 @@ from typing import Any, Protocol
 
 import anyio
 
-from uwsgi_async.api import locks, queue
+from uwsgi_async.api import locks, queue, sharedarea
 from uwsgi_async.options.settings import Options
 from uwsgi_async.state.locks import Locks
 from uwsgi_async.state.queue import Queue
+from uwsgi_async.state.sharedarea import SharedAreas
 
 
 class Part(Protocol):
@@ -60,6 +61,7 @@ class Kind:
 KINDS: tuple[Kind, ...] = (
     Kind("locks", lambda options: Locks.create(options.locks), Locks.attach, locks.using),
     Kind("queue", lambda options: Queue.create(options.queue), Queue.attach, queue.using),
+    Kind("areas", lambda options: SharedAreas.create(options.areas), SharedAreas.attach, sharedarea.using),
 )
 
 

@@ -254,6 +254,22 @@ class QueueOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SharedAreaOptions:
+    """Raw memory that all processes and cores share. For `state.sharedarea`."""
+
+    sharedarea: tuple[str, ...] = option(
+        (),
+        "sharedarea",
+        "A",
+        repeat=True,
+        help="share so many pages of memory, or what pages=, size= (bytes), file=, fd=, offset= say",
+    )
+    py_sharedarea: tuple[str, ...] = option(
+        (), "py-sharedarea", repeat=True, help="share so many bytes of memory; numbered behind those of sharedarea"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoopOptions:
     """Which event loop. For the command line."""
 
@@ -284,3 +300,4 @@ class Options:
     loop: LoopOptions = field(default_factory=LoopOptions)
     locks: LockOptions = field(default_factory=LockOptions)
     queue: QueueOptions = field(default_factory=QueueOptions)
+    areas: SharedAreaOptions = field(default_factory=SharedAreaOptions)

@@ -141,15 +141,9 @@ class Lock:
         """Return the id of a process that holds it; 0: one out of sight; None: nobody does."""
         return os.getpid() if self._line.holders else self._byte.holder()
 
-    def held_by(self, owner: object) -> bool:
-        return owner in self._line.holders
-
-    def in_the_way(self, owner: object, *, shared: bool) -> bool:
-        """Whether somebody else holds it in a way that forbids ``owner`` to go on."""
-        line = self._line
-        if line.holders:
-            return owner not in line.holders and not (shared and line.shared)
-        return self._byte.holder(shared) is not None
+    def held_by(self, owner: object, *, shared: bool = False) -> bool:
+        """Whether ``owner`` holds it, alone unless ``shared``."""
+        return owner in self._line.holders and (shared or not self._line.shared)
 
     def _must_be_polite(self) -> bool:
         """Whether another process was waiting when this one unlocked, and still is."""

@@ -24,6 +24,7 @@ class Memory:
         The fd belongs to the memory from then on.
         """
         self.fd = fd
+        self.offset = offset
         self.map = mmap.mmap(fd, length, offset=offset)
 
     @classmethod
