@@ -27,14 +27,14 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("2", 2 * PAGE), ("pages=3", 3 * PAGE), ("size=100", 100), ("size=0x10", 16), ("pages=5,size=100", 100)],
+    [("2", 2), ("pages=3", 3), ("size=100", 1), (f"size={PAGE}", 1), ("size=0x1001", 2), ("pages=5,size=100", 5)],
 )
-def test_sizes(text: str, size: int) -> None:
-    assert specs(text) == [AreaSpec(size)]
+def test_memory_comes_in_whole_pages(text: str, size: int) -> None:
+    assert specs(text) == [AreaSpec(size * PAGE)]
 
 
 def test_areas_are_numbered_in_their_order_and_those_of_py_sharedarea_come_last() -> None:
-    assert specs("1", "size=7", py=("100",)) == [AreaSpec(PAGE), AreaSpec(7), AreaSpec(100)]
+    assert specs("1", "pages=2", py=("100",)) == [AreaSpec(PAGE), AreaSpec(2 * PAGE), AreaSpec(100)]
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,8 @@ from uwsgi_async.state.sharedarea import SharedArea, SharedAreas
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
-def make(*texts: str) -> SharedAreas:
-    areas = SharedAreas.create(SharedAreaOptions(sharedarea=texts))
+def make(*texts: str, py: tuple[str, ...] = ()) -> SharedAreas:
+    areas = SharedAreas.create(SharedAreaOptions(sharedarea=texts, py_sharedarea=py))
     assert areas is not None
     return areas
 
@@ -32,7 +32,7 @@ def make(*texts: str) -> SharedAreas:
 @pytest.fixture(scope="module")
 def shared() -> Iterator[tuple[SharedAreas, list[Actor]]]:
     """Areas of 64 bytes and of a page, and two other processes that share them."""
-    areas = make("size=64", "1")
+    areas = make(py=("64", str(PAGE)))
     with actors(2, areas=areas) as others:
         yield areas, list(others)
     areas.close()

@@ -27,7 +27,7 @@ async def an_app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
 @pytest.fixture
 def areas() -> Iterator[SharedAreas]:
     """Areas 0 and 1 of 16 and 32 bytes, for the functions to use."""
-    areas = SharedAreas.create(SharedAreaOptions(sharedarea=("size=16", "size=32")))
+    areas = SharedAreas.create(SharedAreaOptions(py_sharedarea=("16", "32")))
     assert areas is not None
     with sharedarea.using(areas):
         yield areas
@@ -227,11 +227,11 @@ async def test_readers_share_the_area(anyio_backend: Any) -> None:
             assert await uwsgi_async.sharedarea_read8(0, 0) == 0
 
     async with uwsgi_async.run(an_app, http="127.0.0.1:0", sharedarea="1"):
-        await uwsgi_async.sharedarea_rlock()
+        await uwsgi_async.sharedarea_rlock(0)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(read)
-        uwsgi_async.sharedarea_unlock()
-        uwsgi_async.sharedarea_unlock()
+        uwsgi_async.sharedarea_unlock(0)
+        uwsgi_async.sharedarea_unlock(0)
 
 
 @pytest.mark.anyio
@@ -244,7 +244,7 @@ async def test_sharedarea_wait_tells_an_update_from_a_timeout(anyio_backend: Any
         assert await uwsgi_async.sharedarea_wait(0, 100, 0.001) is False
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(touch)
-            assert await uwsgi_async.sharedarea_wait() is True
+            assert await uwsgi_async.sharedarea_wait(0) is True
 
 
 @pytest.mark.anyio

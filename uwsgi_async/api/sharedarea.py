@@ -140,7 +140,8 @@ def sharedarea_write(*args: int | Data) -> int | None:
         return _or_none(_area(0).write, _index(args[0]), to_bytes(args[1]))  # type: ignore[arg-type]
     if len(args) != 3:
         _arguments("sharedarea_write", (), 3)
-    _area(_index(args[0])).write(_index(args[1]), to_bytes(args[2]))  # type: ignore[arg-type]
+    number, position, data = _index(args[0]), _index(args[1]), to_bytes(args[2])  # type: ignore[arg-type]
+    _area(number).write(position, data)
     return None
 
 
@@ -150,25 +151,25 @@ def sharedarea_write(*args: int | Data) -> int | None:
 @_operation
 def sharedarea_read8(area: int, position: int, /) -> int:
     """Return a number of 8 bits, -128 to 127. Raises ValueError when the position is not inside."""
-    return _area(area).read_number(1, _index(position))
+    return _get(1, area, _index(position))
 
 
 @_operation
 def sharedarea_read16(area: int, position: int, /) -> int:
     """Return a number of 16 bits. Raises ValueError when it is not all inside."""
-    return _area(area).read_number(2, _index(position))
+    return _get(2, area, _index(position))
 
 
 @_operation
 def sharedarea_read32(area: int, position: int, /) -> int:
     """Return a number of 32 bits. Raises ValueError when it is not all inside."""
-    return _area(area).read_number(4, _index(position))
+    return _get(4, area, _index(position))
 
 
 @_operation
 def sharedarea_read64(area: int, position: int, /) -> int:
     """Return a number of 64 bits. Raises ValueError when it is not all inside."""
-    return _area(area).read_number(8, _index(position))
+    return _get(8, area, _index(position))
 
 
 @_operation
@@ -192,25 +193,25 @@ def sharedarea_readlong(*args: int) -> int | None:
 @_operation
 def sharedarea_write8(area: int, position: int, value: int, /) -> None:
     """Write a number from 0 to 255, else OverflowError. Raises ValueError when the position is not inside."""
-    _area(area).write_number(1, _index(position), _limited(value, 0, 255))
+    _put(1, area, _index(position), _limited(value, 0, 255))
 
 
 @_operation
 def sharedarea_write16(area: int, position: int, value: int, /) -> None:
     """Write a number of 16 bits, modulo 2**16. Raises ValueError when it is not all inside."""
-    _area(area).write_number(2, _index(position), _index(value))
+    _put(2, area, _index(position), _index(value))
 
 
 @_operation
 def sharedarea_write32(area: int, position: int, value: int, /) -> None:
     """Write a number of 32 bits, modulo 2**32. Raises ValueError when it is not all inside."""
-    _area(area).write_number(4, _index(position), _index(value))
+    _put(4, area, _index(position), _index(value))
 
 
 @_operation
 def sharedarea_write64(area: int, position: int, value: int, /) -> None:
     """Write a number of 64 bits. Raises ValueError when it is not all inside, OverflowError for a larger number."""
-    _area(area).write_number(8, _index(position), _limited(value, -(2**63), 2**63 - 1))
+    _put(8, area, _index(position), _limited(value, -(2**63), 2**63 - 1))
 
 
 @_operation
@@ -234,25 +235,25 @@ def sharedarea_writelong(*args: int) -> int | None:
 @_operation
 def sharedarea_inc64(area: int, position: int, amount: int = 1, /) -> None:
     """Add to a number of 64 bits, which wraps around. Raises ValueError when it is not all inside."""
-    _area(area).add(8, _index(position), _limited(amount, -(2**63), 2**63 - 1))
+    _count(8, area, _index(position), _limited(amount, -(2**63), 2**63 - 1))
 
 
 @_operation
 def sharedarea_dec64(area: int, position: int, amount: int = 1, /) -> None:
     """Subtract from a number of 64 bits, which wraps around. Raises ValueError when it is not all inside."""
-    _area(area).add(8, _index(position), -_limited(amount, -(2**63), 2**63 - 1))
+    _count(8, area, _index(position), -_limited(amount, -(2**63), 2**63 - 1))
 
 
 @_operation
 def sharedarea_inc32(area: int, position: int, amount: int = 1, /) -> None:
     """Add to a number of 32 bits, which wraps around. Raises ValueError when it is not all inside."""
-    _area(area).add(4, _index(position), _limited(amount, -(2**31), 2**31 - 1))
+    _count(4, area, _index(position), _limited(amount, -(2**31), 2**31 - 1))
 
 
 @_operation
 def sharedarea_dec32(area: int, position: int, amount: int = 1, /) -> None:
     """Subtract from a number of 32 bits, which wraps around. Raises ValueError when it is not all inside."""
-    _area(area).add(4, _index(position), -_limited(amount, -(2**31), 2**31 - 1))
+    _count(4, area, _index(position), -_limited(amount, -(2**31), 2**31 - 1))
 
 
 @_operation
@@ -266,7 +267,7 @@ def sharedarea_inclong(*args: int) -> int | None:
     if len(args) == 2:
         args = (*args, 1)
     number, position, amount = _arguments("sharedarea_inclong", args, 3)
-    _area(number).add(8, position, _limited(amount, -(2**63), 2**63 - 1))
+    _count(8, number, position, _limited(amount, -(2**63), 2**63 - 1))
     return None
 
 
@@ -290,12 +291,12 @@ def sharedarea_object(area: int, /) -> memoryview:
     return _area(area).view()
 
 
-def sharedarea_update(area: int = 0, /) -> None:
+def sharedarea_update(area: int, /) -> None:
     """Wake who waits in `sharedarea_wait`, after writing to a `sharedarea_memoryview`."""
     _area(area).update()
 
 
-async def sharedarea_wait(area: int = 0, freq: int = 0, timeout: float = 0) -> bool:
+async def sharedarea_wait(area: int, freq: int = 0, timeout: float = 0) -> bool:
     """Wait until any process writes to the area. True; False after ``timeout`` seconds, 0 is none.
 
     ``freq``: milliseconds between two looks in uWSGI; here nobody polls, and it means nothing. A checkpoint. Raises
@@ -307,7 +308,7 @@ async def sharedarea_wait(area: int = 0, freq: int = 0, timeout: float = 0) -> b
     return False
 
 
-def sharedarea_rlock(area: int = 0, /) -> Locking:
+def sharedarea_rlock(area: int, /) -> Locking:
     """Lock the area for reading: ``await`` it and `sharedarea_unlock` later, or ``async with`` it.
 
     Others may read, too, and nobody writes. Raises `DeadlockError` when this core, or task, has it locked for writing.
@@ -315,7 +316,7 @@ def sharedarea_rlock(area: int = 0, /) -> Locking:
     return Locking(_area(area).lock, shared=True)
 
 
-def sharedarea_wlock(area: int = 0, /) -> Locking:
+def sharedarea_wlock(area: int, /) -> Locking:
     """Lock the area for writing: ``await`` it and `sharedarea_unlock` later, or ``async with`` it.
 
     Operations of this core, or task, go on; those of all others wait. Raises `DeadlockError` when it has it locked.
@@ -323,16 +324,16 @@ def sharedarea_wlock(area: int = 0, /) -> Locking:
     return Locking(_area(area).lock)
 
 
-def sharedarea_unlock(area: int = 0, /) -> None:
+def sharedarea_unlock(area: int, /) -> None:
     """Unlock the area, whichever core of this process has locked it. Does nothing when none has."""
     _area(area).lock.release(current_owner())
 
 
-def _rlock(area: int = 0, /) -> None:
+def _rlock(area: int, /) -> None:
     acquire_and_wait(_area(area).lock, "sharedarea_rlock", shared=True)
 
 
-def _wlock(area: int = 0, /) -> None:
+def _wlock(area: int, /) -> None:
     acquire_and_wait(_area(area).lock, "sharedarea_wlock")
 
 
@@ -346,7 +347,7 @@ def _read(width: int, name: str, args: tuple[int, ...]) -> int | None:
     if len(args) == 1:
         return _or_none(_area(0).read_number, width, _index(args[0]))
     number, position = _arguments(name, args, 2)
-    return _area(number).read_number(width, position)
+    return _get(width, number, position)
 
 
 def _write(width: int, name: str, args: tuple[int, ...], least: int, most: int) -> int | None:
@@ -359,8 +360,23 @@ def _write(width: int, name: str, args: tuple[int, ...], least: int, most: int) 
 
         return _or_none(write)
     number, position, value = _arguments(name, args, 3)
-    _area(number).write_number(width, position, _limited(value, least, most))
+    _put(width, number, position, _limited(value, least, most))
     return None
+
+
+# All arguments are looked at before the area is: wrong kinds and sizes are told first, as in uWSGI.
+
+
+def _get(width: int, area: int, position: int) -> int:
+    return _area(area).read_number(width, position)
+
+
+def _put(width: int, area: int, position: int, value: int) -> None:
+    _area(area).write_number(width, position, value)
+
+
+def _count(width: int, area: int, position: int, amount: int) -> None:
+    _area(area).add(width, position, amount)
 
 
 def _or_none(call: Callable[..., T], *args: Any) -> T | None:

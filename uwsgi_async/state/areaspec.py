@@ -58,18 +58,17 @@ def _spec(text: str) -> AreaSpec:
     offset = number(values.get("offset", "0"), "offset", "sharedarea", 0, _LARGEST)
     if offset % _PAGE:
         raise OptionError(f"sharedarea: offset must be a multiple of {_PAGE}, the memory's page size, not {offset}")
-    size = 0
-    if "pages" in values:
-        size = _PAGE * number(values["pages"], "pages", "sharedarea", 1, _LARGEST // _PAGE)
-    if "size" in values:
-        size = number(values["size"], "size", "sharedarea", 1, _LARGEST)
+    pages = number(values["pages"], "pages", "sharedarea", 1, _LARGEST // _PAGE) if "pages" in values else 0
+    size = number(values["size"], "size", "sharedarea", 1, _LARGEST) if "size" in values else 0
     if "file" in values:
-        return _of_file(_open(values["file"]), size, offset, text)
+        return _of_file(_open(values["file"]), size or pages * _PAGE, offset, text)
     if "fd" in values:
-        return _of_file(_duplicate(number(values["fd"], "fd", "sharedarea", 0, 2**31 - 1)), size, offset, text)
-    if not size:
+        fd = number(values["fd"], "fd", "sharedarea", 0, 2**31 - 1)
+        return _of_file(_duplicate(fd), size or pages * _PAGE, offset, text)
+    pages = pages or -(-size // _PAGE)  # memory comes in whole pages
+    if not pages:
         raise OptionError(f"sharedarea: {text!r} has no size: give it one with pages or size")
-    return AreaSpec(size)
+    return AreaSpec(pages * _PAGE)
 
 
 def _of_file(fd: int, size: int, offset: int, text: str) -> AreaSpec:
