@@ -16,6 +16,18 @@ from uwsgi_async.api.asynchronous import (
 )
 from uwsgi_async.api.information import log, mem, micros, parsefile
 from uwsgi_async.api.locks import is_locked, lock, unlock
+from uwsgi_async.api.metrics import (
+    metric_dec,
+    metric_div,
+    metric_get,
+    metric_inc,
+    metric_mul,
+    metric_set,
+    metric_set_max,
+    metric_set_min,
+    metrics,
+    on_metric_alarm,
+)
 from uwsgi_async.api.process import (
     accepting,
     masterpid,
@@ -122,7 +134,17 @@ __all__ = [
     "log_this_request",
     "masterpid",
     "mem",
+    "metric_dec",
+    "metric_div",
+    "metric_get",
+    "metric_inc",
+    "metric_mul",
+    "metric_set",
+    "metric_set_max",
+    "metric_set_min",
+    "metrics",
     "micros",
+    "on_metric_alarm",
     "parsefile",
     "queue_get",
     "queue_last",

@@ -24,7 +24,9 @@ T = TypeVar("T")
 
 APPS = Path(__file__).parent / "apps"
 _PATIENCE = 20.0  # seconds until a server must have said where it listens
-_BOUND = re.compile(r"(?:bound to TCP address|serves (?:(?:http|uwsgi)://)?)\s*127\.0\.0\.1:(\d+)|127\.0\.0\.1:(\d+) with")
+_BOUND = re.compile(
+    r"(?:bound to TCP address|serves (?:(?:http|uwsgi)://)?)\s*127\.0\.0\.1:(\d+)|127\.0\.0\.1:(\d+) with"
+)
 
 
 @dataclass(frozen=True, slots=True)

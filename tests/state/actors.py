@@ -6,6 +6,7 @@ without an event loop, as code at import time does. It can be killed at any mome
 
 from __future__ import annotations
 
+import operator
 import os
 import signal
 import subprocess
@@ -24,13 +25,14 @@ import anyio
 from uwsgi_async.options.settings import QueueOptions
 from uwsgi_async.state.areamemory import AreaLockedError
 from uwsgi_async.state.locks import Locks
+from uwsgi_async.state.metrics import Metrics
 from uwsgi_async.state.queue import Queue
 from uwsgi_async.state.sharedarea import SharedAreas
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 20.0  # seconds for an answer that must come
 
-PARTS: dict[str, Any] = {"locks": Locks, "queue": Queue, "areas": SharedAreas}
+PARTS: dict[str, Any] = {"locks": Locks, "queue": Queue, "areas": SharedAreas, "metrics": Metrics}
 
 
 class Actor:
@@ -181,6 +183,15 @@ def wait_for_update(areas: SharedAreas, number: int) -> None:
 def add_often(areas: SharedAreas, times: int, position: int) -> None:
     for _ in range(times):
         areas[0].add(8, position, 1)
+
+
+def count_often(metrics: Metrics, name: str, times: int) -> None:
+    for _ in range(times):
+        metrics.change(name, operator.add, 1)
+
+
+def die_in_metrics(metrics: Metrics, line: int, name: str) -> bool:
+    return die_at(metrics, line, "change", name, operator.add, 1)
 
 
 def die_at(part: Any, line: int, method: str, *args: Any) -> bool:

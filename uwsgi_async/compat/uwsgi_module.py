@@ -17,7 +17,7 @@ from dataclasses import asdict, fields
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from uwsgi_async.api import CHAPTERS, asynchronous, process, queue
+from uwsgi_async.api import CHAPTERS, asynchronous, metrics, process, queue
 from uwsgi_async.api.information import InstanceInformation
 from uwsgi_async.api.request import the_request
 from uwsgi_async.cores.portal import call_in_loop, in_event_loop, wait_for
@@ -78,14 +78,6 @@ _LATER = frozenset(
         "listen_queue",
         "logsize",
         "lord_scroll",
-        "metric_dec",
-        "metric_div",
-        "metric_get",
-        "metric_inc",
-        "metric_mul",
-        "metric_set",
-        "metric_set_max",
-        "metric_set_min",
         "mule_get_msg",
         "mule_id",
         "mule_msg",
@@ -267,5 +259,8 @@ _FACES: dict[str, Callable[..., Any]] = {
     "start_response": _start_response,
     "workers": _workers,
 }
-_VALUES = {"queue_size": queue.queue_size}
+_VALUES: dict[str, Callable[[], object]] = {
+    "queue_size": queue.queue_size,
+    "metrics": lambda: tuple(metric.name for metric in metrics.metrics()),
+}
 _ONLY_HERE = ("start_response",)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from uwsgi_async.api.information import mem
+from uwsgi_async.api.metrics import metric_get
 from uwsgi_async.cores.request import Request
 from uwsgi_async.instance.logrecord import MICROS, RequestRecord
 from uwsgi_async.options.settings import LogOptions
@@ -68,7 +69,7 @@ VARIABLES: Final[Mapping[str, Variable]] = {
     "rerr": lambda _, request: str(int(request.body.read_error)),
     "ioerr": lambda _, request: str(request.response.write_error + request.body.read_error),
 }
-"""The variables by name; `ftime`, `var.NAME` and logvars are made by `compile_format`."""
+"""The variables by name; `ftime`, `var.NAME`, `metric.NAME` and logvars are made by `compile_format`."""
 
 
 def compile_format(options: LogOptions) -> Callable[[RequestRecord, Request], str]:
@@ -125,6 +126,9 @@ def _variable(name: str, options: LogOptions) -> Variable:
         return VARIABLES[name]
     if name.startswith("var."):
         return _var(name.removeprefix("var."))
+    if name.startswith("metric."):
+        metric = name.removeprefix("metric.")
+        return lambda _record, _request: str(metric_get(metric))
     key = name.encode()
 
     def logvar(_record: RequestRecord, request: Request) -> str:

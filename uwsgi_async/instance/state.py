@@ -16,9 +16,11 @@ from typing import Any, Protocol
 
 import anyio
 
-from uwsgi_async.api import locks, queue, sharedarea
+from uwsgi_async.api import locks, metrics, queue, sharedarea
 from uwsgi_async.options.settings import Options
 from uwsgi_async.state.locks import Locks
+from uwsgi_async.state.metrics import Metrics
+from uwsgi_async.state.metricspec import Shape
 from uwsgi_async.state.queue import Queue
 from uwsgi_async.state.sharedarea import SharedAreas
 
@@ -58,10 +60,17 @@ class Kind:
     use: Callable[[Any], AbstractContextManager[None]]
 
 
+def shape(options: Options) -> Shape:
+    """Return what an instance with these options consists of."""
+    sockets = len(options.sockets.http_socket) + len(options.sockets.socket)
+    return Shape(workers=options.process.processes, cores=options.cores.cores, sockets=sockets)
+
+
 KINDS: tuple[Kind, ...] = (
     Kind("locks", lambda options: Locks.create(options.locks), Locks.attach, locks.using),
     Kind("queue", lambda options: Queue.create(options.queue), Queue.attach, queue.using),
     Kind("areas", lambda options: SharedAreas.create(options.areas), SharedAreas.attach, sharedarea.using),
+    Kind("metrics", lambda options: Metrics.create(options.metrics, shape(options)), Metrics.attach, metrics.using),
 )
 
 

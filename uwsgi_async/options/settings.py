@@ -270,6 +270,34 @@ class SharedAreaOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MetricOptions:
+    """Numbers that apps and the instance count. For `state.metrics`."""
+
+    enable_metrics: bool = option(False, "enable-metrics", help="keep metrics: the instance's own, and those of metric")
+    metric: tuple[str, ...] = option(
+        (),
+        "metric",
+        repeat=True,
+        help="keep this metric, too: a name, or name=,type=,initial_value=,collector= and so on",
+    )
+    metric_threshold: tuple[str, ...] = option(
+        (),
+        "metric-threshold",
+        "metric-alarm",
+        "alarm-metric",
+        repeat=True,
+        help="when a metric reaches a value, raise an alarm or reset it: key=,value=,alarm=,rate=,reset=,msg=",
+    )
+    metrics_dir: str | None = option(
+        None, "metrics-dir", "metric-dir", help="write each metric into a file of its name in this directory"
+    )
+    metrics_dir_restore: bool = option(
+        False, "metrics-dir-restore", "metric-dir-restore", help="begin with the values of the files in metrics-dir"
+    )
+    metrics_no_cores: bool = option(False, "metrics-no-cores", help="keep no metrics of single cores")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoopOptions:
     """Which event loop. For the command line."""
 
@@ -301,3 +329,4 @@ class Options:
     locks: LockOptions = field(default_factory=LockOptions)
     queue: QueueOptions = field(default_factory=QueueOptions)
     areas: SharedAreaOptions = field(default_factory=SharedAreaOptions)
+    metrics: MetricOptions = field(default_factory=MetricOptions)

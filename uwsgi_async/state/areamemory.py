@@ -17,6 +17,7 @@ from typing import Final
 
 from uwsgi_async.state.bell import Bell
 from uwsgi_async.state.memory import Memory
+from uwsgi_async.state.wrap import wrapped
 
 WORDS: Final = 3
 _STATE, _UPDATES, _WAITED_FOR = range(WORDS)
@@ -88,13 +89,13 @@ class AreaMemory:
     def write_number(self, width: int, position: int, value: int) -> None:
         self._check_lock(shared=False)
         state = self._begin()
-        _NUMBERS[width].pack_into(self._bytes, position, _wrapped(width, value))
+        _NUMBERS[width].pack_into(self._bytes, position, wrapped(width, value))
         self._words[_STATE] = state
 
     def add(self, width: int, position: int, amount: int) -> int:
         self._check_lock(shared=False)
         number = _NUMBERS[width]
-        value = _wrapped(width, number.unpack_from(self._bytes, position)[0] + amount)
+        value = wrapped(width, number.unpack_from(self._bytes, position)[0] + amount)
         state = self._begin()
         number.pack_into(self._bytes, position, value)
         self._words[_STATE] = state
@@ -138,9 +139,3 @@ class AreaMemory:
     def _check_lock(self, *, shared: bool) -> None:
         if self._words[_STATE] & _LOCKED and threading.get_ident() not in self.permitted:
             raise AreaLockedError(self.number, shared)
-
-
-def _wrapped(width: int, value: int) -> int:
-    """Return ``value`` modulo the size of a number of ``width`` bytes, as a signed number."""
-    half = 1 << 8 * width - 1
-    return (value + half) % (2 * half) - half

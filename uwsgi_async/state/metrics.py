@@ -1,0 +1,172 @@
+"""Metrics: numbers of 64 bits that all processes of an instance count, and read without a lock.
+
+What lives here: `Metrics`. What does not: which metrics there are (`metricspec`), those that are collected now and
+then, thresholds and files (`collectors`), the documented functions (`api.metrics`). Source: core/metrics.c.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import anyio
+
+from uwsgi_async.options.settings import MetricOptions
+from uwsgi_async.state.collectors import Collectors, Source
+from uwsgi_async.state.memory import Memory
+from uwsgi_async.state.metricspec import (
+    MetricSpec,
+    MetricType,
+    Shape,
+    all_specs,
+    builtin_specs,
+    numbers,
+    parse_threshold,
+)
+from uwsgi_async.state.mutex import Mutex, NoMutex
+from uwsgi_async.state.wrap import wrapped
+
+_INTERVAL: Final = 1.0  # seconds between two collections
+
+
+@dataclass(frozen=True, slots=True)
+class MetricStatistics:
+    """One metric. ``oid``: "" when it has none."""
+
+    name: str
+    type: MetricType
+    oid: str
+    value: int
+
+
+class Metrics:
+    """The metrics of an instance, in one process.
+
+    ``collectors``: what gives the others their values; it runs in one process only, see `maintain`.
+    """
+
+    def __init__(self, specs: Sequence[MetricSpec], memory: Memory, arguments: Any) -> None:
+        self.specs = specs
+        self._memory = memory
+        self._arguments = arguments
+        self._mutex: Mutex | NoMutex = Mutex(memory.map, 0)
+        self._values = memoryview(memory.map)[Mutex.SIZE :].cast("q")
+        self._numbers = numbers(specs)
+        self._of_apps = {spec.name: number for number, spec in enumerate(specs) if _is_of_app(spec)}
+        self.collectors: Collectors | None = None
+
+    @classmethod
+    def create(cls, options: MetricOptions, shape: Shape) -> Metrics | None:
+        """Return the metrics that the options configure, None when they do not. Raises `OptionError`.
+
+        ``shape``: what the instance consists of at its start; the metrics stay the same when a reload changes that.
+        """
+        if options == MetricOptions():
+            return None
+        specs = _specs(options, shape)
+        thresholds = [parse_threshold(text) for text in options.metric_threshold]
+        collectors = Collectors(specs, thresholds, options.metrics_dir)
+        restored = collectors.open_files(restore=options.metrics_dir_restore)
+        memory = Memory.create("metrics", Mutex.SIZE + 8 * len(specs))
+        Mutex(memory.map, 0).initialize()
+        metrics = cls(specs, memory, [dataclasses.asdict(options), dataclasses.astuple(shape)])
+        for number, spec in enumerate(specs):
+            metrics._values[number] = restored.get(spec.name, spec.initial)
+        metrics.collectors = collectors
+        return metrics
+
+    @classmethod
+    def attach(cls, described: Any) -> Metrics:
+        fd, (options, shape) = described
+        options = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+        return cls(_specs(MetricOptions(**options), Shape(*shape)), Memory(fd), described[1])
+
+    def __repr__(self) -> str:
+        return f"<Metrics: {len(self.specs)}, of which apps set {len(self._of_apps)}>"
+
+    # --- what apps do -----------------------------------------------------------------------------------------
+
+    def get(self, name: str) -> int:
+        """Return a metric's value; 0 when there is none such."""
+        number = self._numbers.get(name)
+        return 0 if number is None else self._values[number]
+
+    def change(self, name: str, operation: Callable[[int, int], int], value: int) -> bool:
+        """Let ``operation`` make the new value from the old one and ``value``; it wraps around.
+
+        False when there is no such metric or it is not the app's to set.
+        """
+        number = self._of_apps.get(name)
+        if number is None:
+            return False
+        self._mutex.run(self._change, number, operation, value)
+        return True
+
+    def initial(self, name: str) -> int:
+        """Return what the metric has begun with; 0 when there is none such."""
+        number = self._of_apps.get(name)
+        return 0 if number is None else self.specs[number].initial
+
+    def all(self) -> list[MetricStatistics]:
+        """Return every metric there is, in their order. Nothing is locked: each number is as of its own moment."""
+        values = self._values
+        return [
+            MetricStatistics(spec.name, spec.type, self.specs[number].oid if spec.alias else spec.oid, values[number])
+            for spec, number in zip(self.specs, self._numbers.values(), strict=True)
+        ]
+
+    def reset_pushed(self) -> None:
+        """Set those with ``reset_after_push`` to what they have begun with: they were pushed just now."""
+        for number, spec in enumerate(self.specs):
+            if spec.reset_after_push and _is_of_app(spec):
+                self._mutex.run(self._change, number, _second, spec.initial)
+
+    # --- a part of an instance --------------------------------------------------------------------------------
+
+    @property
+    def fds(self) -> Sequence[int]:
+        return (self._memory.fd,)
+
+    def described(self) -> Any:
+        return [self._memory.fd, self._arguments]
+
+    def observe(self, source: Source) -> None:
+        """Let ``source`` give the values of the instance's own metrics from now on."""
+        if self.collectors is not None:
+            self.collectors.source = source
+
+    async def maintain(self) -> None:
+        """Collect now and then, watch thresholds, write files."""
+        while self.collectors is not None:
+            await self.collectors.collect(self._values, self._set)
+            await anyio.sleep(_INTERVAL)
+        await anyio.sleep_forever()
+
+    def publish(self) -> None:
+        """Nothing is kept back."""
+
+    def close(self) -> None:
+        """Give back what this process holds."""
+        self._mutex = NoMutex()
+        self._values.release()
+        self._memory.close()
+
+    def _set(self, number: int, value: int) -> None:
+        self._mutex.run(self._change, number, _second, value)
+
+    def _change(self, number: int, operation: Callable[[int, int], int], value: int) -> None:
+        self._values[number] = wrapped(8, operation(self._values[number], value))
+
+
+def _specs(options: MetricOptions, shape: Shape) -> list[MetricSpec]:
+    return all_specs(builtin_specs(shape, cores=not options.metrics_no_cores), options.metric)
+
+
+def _is_of_app(spec: MetricSpec) -> bool:
+    return spec.collector is None and spec.alias is None
+
+
+def _second(_: int, value: int) -> int:
+    return value
