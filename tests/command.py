@@ -54,6 +54,11 @@ class Process:
             body: bytes = answer.read()
         return body
 
+    def post(self, path: str, data: bytes) -> bytes:
+        with urlopen(self.url + path, data, timeout=TIMEOUT) as answer:
+            body: bytes = answer.read()
+        return body
+
     def family(self) -> set[int]:
         """The process ids of everything that it has started and that still runs, itself included."""
         return {pid for pid in _processes() if self._mark in _environment(pid)}

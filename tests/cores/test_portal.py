@@ -7,7 +7,7 @@ import anyio.to_thread
 import greenback
 import pytest
 
-from uwsgi_async.cores.portal import close_to_threads, open_to_threads, wait_for
+from uwsgi_async.cores.portal import call_in_loop, close_to_threads, open_to_threads, wait_for
 from uwsgi_async.errors import NoLoopError, WouldBlockLoopError
 
 
@@ -58,6 +58,15 @@ async def test_a_runtime_error_of_what_is_waited_for_comes_out_as_it_is():
     assert called.times == 1
 
 
-def test_where_no_server_runs_there_is_nothing_to_wait_in():
+def test_where_no_server_runs_the_thread_waits_in_a_loop_of_its_own():
+    assert wait_for(Called(), 5) == 5
+
+
+def test_where_no_server_runs_a_runtime_error_comes_out_as_it_is():
+    with pytest.raises(RuntimeError, match=r"^mine$"):
+        wait_for(Called(RuntimeError("mine")), 5)
+
+
+def test_there_is_no_loop_to_call_into_where_no_server_runs():
     with pytest.raises(NoLoopError):
-        wait_for(Called(), 5)
+        call_in_loop(print)

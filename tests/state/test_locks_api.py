@@ -139,3 +139,18 @@ async def test_the_same_core_is_told_also_in_its_next_request(anyio_backend: Any
         assert (await get(server)).body == b"locked"
         await checkpoint()
         assert (await get(server)).body == b"deadlock"
+
+
+async def test_harakiri_frees_what_the_request_held(anyio_backend: Any, caplog: pytest.LogCaptureFixture) -> None:
+    async def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        if environ["PATH_INFO"] == "/hang":
+            await uwsgi_async.lock()
+            await anyio.sleep_forever()
+        async with uwsgi_async.lock():
+            return [b"locked"]
+
+    async with uwsgi_async.run(app, http="127.0.0.1:0", harakiri=0.05) as server:
+        assert (await get(server, "/hang")).status == 504
+        assert (await get(server, "/")).body == b"locked"
+    assert "harakiri has unlocked lock 0" in caplog.text

@@ -18,6 +18,7 @@ import greenback
 
 from uwsgi_async.fdwait.poller import Poller
 from uwsgi_async.fdwait.watch import Watches
+from uwsgi_async.state.locks import release_all
 
 if TYPE_CHECKING:
     from uwsgi_async.cores.connection import Connection
@@ -124,7 +125,11 @@ class Core:
                             return
                 except Exception:  # the app's errors end in its handler: this one is ours
                     logger.exception("core %d: an error in the server itself; the connection is lost", self.id)
-            self.killed = False
+            if self.killed:
+                self.killed = False
+                # uWSGI kills the whole process, and so what it holds is free.
+                for lock in release_all(self):
+                    logger.error("core %d: harakiri has unlocked %s, which the request held", self.id, lock.name)
 
     def kill(self) -> None:
         """Cancel the request that runs, and nothing else (harakiri)."""

@@ -4,11 +4,17 @@ In a core, or any task with a greenback portal: the task awaits, other cores go 
 thread blocks, the event loop works. Where no server runs, as while an app is imported: the thread runs an event loop
 of its own for this one call. On the event loop's own thread without a portal: an error that names the awaitable,
 because waiting there would stop everything.
+
+A child that an app forks in the middle of a request believes that it is in the event loop, but that has stayed with
+the parent: such a *ghost* waits in a thread of its own.
 """
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import anyio.from_thread
@@ -21,6 +27,7 @@ from uwsgi_async.errors import NoLoopError, WouldBlockLoopError
 T = TypeVar("T")
 
 _tokens: list[EventLoopToken] = []
+_ghost: int | None = None  # the thread of a forked child whose event loop has stayed with the parent
 
 
 def open_to_threads() -> EventLoopToken:
@@ -40,6 +47,9 @@ def wait_for(function: Callable[..., Coroutine[Any, Any, T]], *args: object, nam
     ``name``: what the caller called, for the error. Raises `WouldBlockLoopError` on the event loop outside a
     portal.
     """
+    if _ghost is not None and _ghost == threading.get_ident():
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(anyio.run, function, *args).result()
     try:
         return greenback.await_(function(*args))
     except RuntimeError:  # of the function itself, or because there is no portal and it has not been called at all
@@ -65,11 +75,25 @@ def call_in_loop(function: Callable[..., T], *args: object) -> T:
 
 def in_event_loop() -> bool:
     """Whether the caller's thread is running an event loop now."""
+    return _library_running() and _ghost != threading.get_ident()
+
+
+def _library_running() -> bool:
     try:
         sniffio.current_async_library()
     except sniffio.AsyncLibraryNotFoundError:
         return False
     return True
+
+
+def _after_fork() -> None:
+    """In a child: whatever event loop was running has stayed with the parent."""
+    global _ghost
+    _tokens.clear()
+    _ghost = threading.get_ident() if _library_running() else None
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def _token() -> EventLoopToken:

@@ -22,6 +22,7 @@ import errno
 import fcntl
 import os
 import struct
+import weakref
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -75,6 +76,7 @@ class Lock:
         self._bell = bell
         self._line = Line()
         self._polite = False
+        _all.add(self)
 
     def __repr__(self) -> str:
         line = self._line
@@ -232,3 +234,15 @@ class Locks:
     def close(self) -> None:
         os.close(self._fd)
         self._bell.close()
+
+
+def release_all(owner: object) -> list[Lock]:
+    """Unlock all that ``owner`` holds in this process; return them. It looks at every lock: for rare cases."""
+    released = []
+    for lock in list(_all):
+        while lock.release(owner, only_owner=True):
+            released.append(lock)
+    return released
+
+
+_all: weakref.WeakSet[Lock] = weakref.WeakSet()
