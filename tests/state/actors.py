@@ -212,6 +212,12 @@ def die_with_store(options: dict[str, Any], line: int, method: str, *args: Any) 
     return _killed(line, lambda: getattr(Queue.create(QueueOptions(**options)), method), args)
 
 
+def kill_workers(*args: Any) -> tuple[int, list[int]]:
+    from tests.state.faults import main as run_and_kill
+
+    return run_and_kill(*args[-4:])
+
+
 def _killed(line: int, prepare: Callable[[], Callable[..., Any]], args: Sequence[Any]) -> bool:
     child = os.fork()
     if child:
