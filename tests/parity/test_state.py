@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -196,3 +197,46 @@ def test_a_queue_store_written_by_one_is_read_by_the_other(writer: Any, reader: 
         assert run(server, LOOK) == EXPECTED
     with reader("state.py", tmp_path, *options) as server:
         assert run(server, LOOK) == EXPECTED
+
+
+METRICS = ["--metric", "hits", "--metric", "name=initial,initial_value=5,type=gauge,oid=1.2.3"]
+METRICS += ["--metric", "name=other,type=alias,alias=hits", "--metric", "name=sum,collector=sum,children=hits;initial"]
+METRICS += ["--master", "--processes", "2", "--no-orphans"]
+
+
+@pytest.fixture(scope="module")
+def counting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, Running]]:
+    need_oracle()
+    tmp = tmp_path_factory.mktemp("metrics")
+    with start_oracle("state.py", tmp, *METRICS, "--stats", str(tmp / "oracle.stats")) as oracle:
+        with start_ours("state.py", tmp, *METRICS, "--stats", str(tmp / "ours.stats")) as ours:
+            yield oracle, ours
+
+
+def metric_operation(chance: random.Random) -> Operation:
+    name = chance.choice(["hits", "hits", "initial", "other", "sum", "worker.1.respawns", "nothing", ""])
+    call = chance.choice(["set", "inc", "dec", "mul", "div", "set_max", "set_min", "get", "get"])
+    if call == "get":
+        return "metric_get", [name if name not in ("sum", "worker.1.respawns") else "initial"]  # these come late
+    values = [0, 1, 2, -3, 7, 2**40, 2**63 - 1, *([-(2**63), -1] if call != "div" else [])]  # not -1: see the cache
+    return f"metric_{call}", [name, *chance.choice([[], [chance.choice(values)]])]
+
+
+def test_random_operations_on_metrics_answer_the_same(counting: tuple[Running, Running]) -> None:
+    chance = random.Random("metrics")
+    for _ in range(OPERATIONS // AT_ONCE):
+        assert_same(counting, [metric_operation(chance) for _ in range(AT_ONCE)])
+    assert_same(counting, [("metric_get", []), ("metric_get", [1]), ("metric_set", ["hits", "1"])])
+    assert_same(counting, [("metric_set", ["hits", 1.5]), ("metric_inc", ["hits", 2**63]), ("metric_inc", [None])])
+
+
+def test_the_metrics_have_the_same_names_types_and_oids(counting: tuple[Running, Running]) -> None:
+    told = []
+    for server in counting:
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(str(server.log_path.with_suffix(".stats")))
+            with sock.makefile("rb") as file:
+                metrics = json.load(file)["metrics"]
+        told.append({name: (metric["type"], metric["oid"]) for name, metric in metrics.items()})
+    assert told[1] == told[0]
+    assert list(told[1]) == list(told[0])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import anyio
 
@@ -20,6 +21,7 @@ from uwsgi_async.instance.calling import is_plain
 from uwsgi_async.instance.channel import Channel, Reload, Stop
 from uwsgi_async.instance.listeners import Listener
 from uwsgi_async.instance.scoreboard import Field, Header, Scoreboard, State
+from uwsgi_async.instance.state import SharedState
 from uwsgi_async.instance.statistics.collect import collect, collect_workers
 from uwsgi_async.instance.statistics.publish import MICROS, AppPublisher, CorePublisher, Detail, LagMeter
 from uwsgi_async.options.settings import Options
@@ -101,8 +103,9 @@ class SingleProcess:
     worker = 1
     master = 0
 
-    def __init__(self, listeners: Sequence[Listener], cores: int) -> None:
+    def __init__(self, listeners: Sequence[Listener], cores: int, state: SharedState) -> None:
         self._listeners = listeners
+        self._state = state
         self._board = Scoreboard.create(1, cores)
         header = self._board.header
         header[Header.MASTER] = os.getpid()
@@ -133,6 +136,10 @@ class SingleProcess:
 
     async def look(self, detail: Detail) -> InstanceStatistics:
         """Return the statistics, for the stats server."""
+        return replace(self.glance(detail), sections=self._state.sections())
+
+    def glance(self, detail: Detail) -> InstanceStatistics:
+        """Return the statistics without sections."""
         self._publish(detail)
         return collect(self._board, self._listeners, detail)
 
@@ -141,8 +148,7 @@ class SingleProcess:
         return collect_workers(self._board, Detail.WORKERS)
 
     def statistics(self) -> InstanceStatistics:
-        self._publish(Detail.VARS)
-        return collect(self._board, self._listeners, Detail.VARS)
+        return replace(self.glance(Detail.VARS), sections=self._state.sections())
 
     def _publish(self, detail: Detail) -> None:
         if self.pool is not None:
@@ -172,7 +178,13 @@ class WorkerProcess:
     """A worker under a master: it keeps its row, and asks through its channel."""
 
     def __init__(
-        self, worker: int, master: int, board: Scoreboard, channel: Channel, listeners: Sequence[Listener]
+        self,
+        worker: int,
+        master: int,
+        board: Scoreboard,
+        channel: Channel,
+        listeners: Sequence[Listener],
+        state: SharedState,
     ) -> None:
         self.worker = worker
         self.master = master
@@ -181,6 +193,7 @@ class WorkerProcess:
         self.accounts = Accounts(board, worker)
         self._board = board
         self._listeners = listeners
+        self._state = state
 
     def publish(self, detail: Detail) -> None:
         """Write down what this worker does, for somebody who looks."""
@@ -193,7 +206,7 @@ class WorkerProcess:
 
     def statistics(self) -> InstanceStatistics:
         self.publish(Detail.VARS)
-        return collect(self._board, self._listeners, Detail.VARS)
+        return replace(collect(self._board, self._listeners, Detail.VARS), sections=self._state.sections())
 
     def reload(self) -> bool:
         return self.channel.send(Reload())

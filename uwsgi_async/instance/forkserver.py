@@ -79,7 +79,7 @@ def _serve(channel: Channel, start: Start, assignment: Assignment) -> int:
             channel.close()
             board = Scoreboard.attach(start.board)
             master = Channel(socket.socket(fileno=fds[0]))
-            process = WorkerProcess(message.worker, start.master, board, master, assignment.listeners)
+            process = WorkerProcess(message.worker, start.master, board, master, assignment.listeners, assignment.state)
             status = work(process, assignment)
             sys.stdout.flush()
             sys.stderr.flush()

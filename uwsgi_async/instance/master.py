@@ -13,6 +13,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack
+from dataclasses import replace
 
 import anyio
 from anyio.abc import TaskGroup
@@ -53,6 +54,7 @@ async def run_master(options: Options, read_options: Callable[[], Options]) -> N
         stack.callback(state.close)
         adopt_descendants()
         master = Master(listeners, state, read_options)
+        state.observe(master.glance)
         await master.run(options, StatsServer(options.stats, faces, master))
 
 
@@ -116,7 +118,12 @@ class Master:
         if generation is None:
             return None
         await generation.publish(detail)
-        return collect(generation.board, self._listeners, detail)
+        return replace(collect(generation.board, self._listeners, detail), sections=self._state.sections())
+
+    def glance(self, detail: Detail) -> InstanceStatistics | None:
+        """Return the statistics as they were when the workers last wrote them down, a moment ago, without sections."""
+        generation = self._generation or self._newest
+        return None if generation is None else collect(generation.board, self._listeners, detail)
 
     def reload(self) -> None:
         """Begin a graceful reload; one that is asked for while another runs begins behind it, once."""

@@ -12,11 +12,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import anyio
 
 from uwsgi_async.api import locks, metrics, queue, sharedarea
+from uwsgi_async.api.statistics import InstanceStatistics
+from uwsgi_async.instance.metrics import InstanceMetrics
+from uwsgi_async.instance.statistics.publish import Detail
 from uwsgi_async.options.settings import Options
 from uwsgi_async.state.locks import Locks
 from uwsgi_async.state.metrics import Metrics
@@ -40,6 +44,9 @@ class Part(Protocol):
 
     def publish(self) -> None:
         """Let the other processes see what this one has only counted so far; called a few times a second."""
+
+    def sections(self) -> Mapping[str, Any]:
+        """Return what it tells in the statistics, by the names and in the form of uWSGI's JSON."""
 
     def close(self) -> None:
         """Give back what this process holds. The state lives on while another process has it."""
@@ -130,6 +137,20 @@ class SharedState:
         """Let the other processes see what this one has only counted so far."""
         for part in self.parts.values():
             part.publish()
+
+    def sections(self) -> dict[str, Any]:
+        """Return what the state tells in the statistics; lists of the same name are one."""
+        told: dict[str, Any] = {}
+        for part in self.parts.values():
+            for name, section in part.sections().items():
+                told[name] = told[name] + section if name in told else section
+        return told
+
+    def observe(self, look: Callable[[Detail], InstanceStatistics | None]) -> None:
+        """Let ``look`` give the numbers of the instance's own metrics, if metrics are kept."""
+        metrics = self.parts.get("metrics")
+        if isinstance(metrics, Metrics):
+            metrics.observe(InstanceMetrics(partial(look, Detail.CORES if metrics.has_cores else Detail.WORKERS)))
 
     def close(self) -> None:
         """Give back what this process holds."""

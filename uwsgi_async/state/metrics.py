@@ -7,7 +7,7 @@ then, thresholds and files (`collectors`), the documented functions (`api.metric
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -44,7 +44,8 @@ class MetricStatistics:
 class Metrics:
     """The metrics of an instance, in one process.
 
-    ``collectors``: what gives the others their values; it runs in one process only, see `maintain`.
+    ``collectors``: what gives the others their values; it runs in one process only, see `maintain`. ``has_cores``:
+    whether there are metrics of single cores.
     """
 
     def __init__(self, specs: Sequence[MetricSpec], memory: Memory, arguments: Any) -> None:
@@ -56,6 +57,7 @@ class Metrics:
         self._numbers = numbers(specs)
         self._of_apps = {spec.name: number for number, spec in enumerate(specs) if _is_of_app(spec)}
         self.collectors: Collectors | None = None
+        self.has_cores = any(".core." in spec.name for spec in specs)
 
     @classmethod
     def create(cls, options: MetricOptions, shape: Shape) -> Metrics | None:
@@ -146,6 +148,12 @@ class Metrics:
 
     def publish(self) -> None:
         """Nothing is kept back."""
+
+    def sections(self) -> Mapping[str, Any]:
+        """Tell all metrics by their names."""
+        return {
+            "metrics": {each.name: {"type": each.type, "oid": each.oid, "value": each.value} for each in self.all()}
+        }
 
     def close(self) -> None:
         """Give back what this process holds."""

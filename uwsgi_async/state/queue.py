@@ -10,7 +10,7 @@ more than all slots are in use and nobody pops; the oldest items are overwritten
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -183,6 +183,10 @@ class Queue:
 
     def publish(self) -> None:
         """Nothing is kept back."""
+
+    def sections(self) -> Mapping[str, Any]:
+        """uWSGI tells nothing of the queue."""
+        return {}
 
     def close(self) -> None:
         """Give back what this process holds; whoever opened the store also writes it to the disk."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -258,6 +258,10 @@ class SharedAreas:
 
     def publish(self) -> None:
         """Nothing is kept back."""
+
+    def sections(self) -> Mapping[str, Any]:
+        """Tell who holds the lock of each area: process ids."""
+        return {"locks": [{f"sharedarea{area.id}": area.lock.holder() or 0} for area in self._areas]}
 
     def close(self) -> None:
         """Give back what this process holds."""
