@@ -15,7 +15,22 @@ import pytest
 from tests.command import Process, run, server
 
 APP = """
-import json, os, threading, uwsgi
+import json, os, threading, time, uwsgi
+
+# At import another process has the lock, for a moment.
+reader, writer = os.pipe()
+if os.fork() == 0:
+    uwsgi.lock(1)
+    os.write(writer, b"x")
+    time.sleep(0.05)
+    os._exit(0)
+os.read(reader, 1)
+began = time.monotonic()
+uwsgi.lock(1)
+waited = time.monotonic() - began
+uwsgi.unlock(1)
+os.wait()
+assert waited > 0.02, waited
 
 uwsgi.queue_push(b"pushed at import")
 uwsgi.lock(1)

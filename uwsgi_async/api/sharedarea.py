@@ -13,10 +13,10 @@ core/sharedarea.c; uWSGI's page "SharedArea".
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from operator import index
 from typing import Any, ParamSpec, TypeVar
 
 import anyio
@@ -90,17 +90,17 @@ def _operation(call: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
     """Make an awaitable of an operation, and in `BLOCKING` its form for sync code: both wait for the area's lock."""
 
     @wraps(call)
-    async def awaitable(*args: P.args, **kwargs: P.kwargs) -> T:
+    async def awaitable(*args: P.args, **_: P.kwargs) -> T:  # all arguments are positional
         try:
-            return call(*args, **kwargs)
+            return call(*args)  # type: ignore[call-arg]
         except AreaLockedError as error:
             locked = error
         return await _area(locked.number).wait_and_call(current_owner(), locked.shared, call, args)
 
     @wraps(call)
-    def blocking(*args: P.args, **kwargs: P.kwargs) -> T:
+    def blocking(*args: P.args, **_: P.kwargs) -> T:
         try:
-            return call(*args, **kwargs)
+            return call(*args)  # type: ignore[call-arg]
         except AreaLockedError as error:
             locked = error
         area, owner = _area(locked.number), current_owner()
@@ -124,7 +124,7 @@ def sharedarea_read(*args: int) -> bytes | None:
     A length of 0 is until the end. Raises ValueError for bytes that are not all inside; the second form gives None.
     """
     if len(args) == 2:
-        return _or_none(_area(0).read, *map(_index, args))
+        return _or_none(_area(0).read, *map(index, args))
     number, position, length = _arguments("sharedarea_read", args, 3)
     return _area(number).read(position, length)
 
@@ -137,10 +137,10 @@ def sharedarea_write(*args: int | Data) -> int | None:
     bytes, or None when they do not fit.
     """
     if len(args) == 2:
-        return _or_none(_area(0).write, _index(args[0]), to_bytes(args[1]))  # type: ignore[arg-type]
+        return _or_none(_area(0).write, index(args[0]), to_bytes(args[1]))  # type: ignore[arg-type]
     if len(args) != 3:
         _arguments("sharedarea_write", (), 3)
-    number, position, data = _index(args[0]), _index(args[1]), to_bytes(args[2])  # type: ignore[arg-type]
+    number, position, data = index(args[0]), index(args[1]), to_bytes(args[2])  # type: ignore[arg-type]
     _area(number).write(position, data)
     return None
 
@@ -151,25 +151,25 @@ def sharedarea_write(*args: int | Data) -> int | None:
 @_operation
 def sharedarea_read8(area: int, position: int, /) -> int:
     """Return a number of 8 bits, -128 to 127. Raises ValueError when the position is not inside."""
-    return _get(1, area, _index(position))
+    return _get(1, area, index(position))
 
 
 @_operation
 def sharedarea_read16(area: int, position: int, /) -> int:
     """Return a number of 16 bits. Raises ValueError when it is not all inside."""
-    return _get(2, area, _index(position))
+    return _get(2, area, index(position))
 
 
 @_operation
 def sharedarea_read32(area: int, position: int, /) -> int:
     """Return a number of 32 bits. Raises ValueError when it is not all inside."""
-    return _get(4, area, _index(position))
+    return _get(4, area, index(position))
 
 
 @_operation
 def sharedarea_read64(area: int, position: int, /) -> int:
     """Return a number of 64 bits. Raises ValueError when it is not all inside."""
-    return _get(8, area, _index(position))
+    return _get(8, area, index(position))
 
 
 @_operation
@@ -193,25 +193,25 @@ def sharedarea_readlong(*args: int) -> int | None:
 @_operation
 def sharedarea_write8(area: int, position: int, value: int, /) -> None:
     """Write a number from 0 to 255, else OverflowError. Raises ValueError when the position is not inside."""
-    _put(1, area, _index(position), _limited(value, 0, 255))
+    _put(1, area, index(position), _limited(value, 0, 255))
 
 
 @_operation
 def sharedarea_write16(area: int, position: int, value: int, /) -> None:
     """Write a number of 16 bits, modulo 2**16. Raises ValueError when it is not all inside."""
-    _put(2, area, _index(position), _index(value))
+    _put(2, area, index(position), index(value))
 
 
 @_operation
 def sharedarea_write32(area: int, position: int, value: int, /) -> None:
     """Write a number of 32 bits, modulo 2**32. Raises ValueError when it is not all inside."""
-    _put(4, area, _index(position), _index(value))
+    _put(4, area, index(position), index(value))
 
 
 @_operation
 def sharedarea_write64(area: int, position: int, value: int, /) -> None:
     """Write a number of 64 bits. Raises ValueError when it is not all inside, OverflowError for a larger number."""
-    _put(8, area, _index(position), _limited(value, -(2**63), 2**63 - 1))
+    _put(8, area, index(position), _limited(value, -(2**63), 2**63 - 1))
 
 
 @_operation
@@ -235,25 +235,25 @@ def sharedarea_writelong(*args: int) -> int | None:
 @_operation
 def sharedarea_inc64(area: int, position: int, amount: int = 1, /) -> None:
     """Add to a number of 64 bits, which wraps around. Raises ValueError when it is not all inside."""
-    _count(8, area, _index(position), _limited(amount, -(2**63), 2**63 - 1))
+    _count(8, area, index(position), _limited(amount, -(2**63), 2**63 - 1))
 
 
 @_operation
 def sharedarea_dec64(area: int, position: int, amount: int = 1, /) -> None:
     """Subtract from a number of 64 bits, which wraps around. Raises ValueError when it is not all inside."""
-    _count(8, area, _index(position), -_limited(amount, -(2**63), 2**63 - 1))
+    _count(8, area, index(position), -_limited(amount, -(2**63), 2**63 - 1))
 
 
 @_operation
 def sharedarea_inc32(area: int, position: int, amount: int = 1, /) -> None:
     """Add to a number of 32 bits, which wraps around. Raises ValueError when it is not all inside."""
-    _count(4, area, _index(position), _limited(amount, -(2**31), 2**31 - 1))
+    _count(4, area, index(position), _limited(amount, -(2**31), 2**31 - 1))
 
 
 @_operation
 def sharedarea_dec32(area: int, position: int, amount: int = 1, /) -> None:
     """Subtract from a number of 32 bits, which wraps around. Raises ValueError when it is not all inside."""
-    _count(4, area, _index(position), -_limited(amount, -(2**31), 2**31 - 1))
+    _count(4, area, index(position), -_limited(amount, -(2**31), 2**31 - 1))
 
 
 @_operation
@@ -263,7 +263,7 @@ def sharedarea_inclong(*args: int) -> int | None:
     The second form adds 1 and gives the new value, None when it is not all inside.
     """
     if len(args) == 1:
-        return _or_none(_area(0).add, 8, _index(args[0]), 1)
+        return _or_none(_area(0).add, 8, index(args[0]), 1)
     if len(args) == 2:
         args = (*args, 1)
     number, position, amount = _arguments("sharedarea_inclong", args, 3)
@@ -345,14 +345,14 @@ BLOCKING |= {"sharedarea_rlock": _rlock, "sharedarea_wlock": _wlock}
 
 def _read(width: int, name: str, args: tuple[int, ...]) -> int | None:
     if len(args) == 1:
-        return _or_none(_area(0).read_number, width, _index(args[0]))
+        return _or_none(_area(0).read_number, width, index(args[0]))
     number, position = _arguments(name, args, 2)
     return _get(width, number, position)
 
 
 def _write(width: int, name: str, args: tuple[int, ...], least: int, most: int) -> int | None:
     if len(args) == 2:
-        position, value = _index(args[0]), _limited(args[1], least, most)
+        position, value = index(args[0]), _limited(args[1], least, most)
 
         def write() -> int:
             _area(0).write_number(width, position, value)
@@ -389,18 +389,14 @@ def _or_none(call: Callable[..., T], *args: Any) -> T | None:
 def _arguments(name: str, args: tuple[int, ...], count: int) -> tuple[int, ...]:
     if len(args) != count:
         raise TypeError(f"{name}() takes {count - 1} or {count} arguments ({len(args)} given)")
-    return tuple(map(_index, args))
+    return tuple(map(index, args))
 
 
 def _limited(value: int, least: int, most: int) -> int:
-    value = _index(value)
+    value = index(value)
     if not least <= value <= most:
         raise OverflowError(f"expected a number from {least} to {most}, but {value} came")
     return value
-
-
-def _index(value: Any) -> int:
-    return operator.index(value)
 
 
 def _area(number: int) -> SharedArea:

@@ -5,16 +5,18 @@ thread blocks, the event loop works. Where no server runs, as while an app is im
 of its own for this one call. On the event loop's own thread without a portal: an error that names the awaitable,
 because waiting there would stop everything.
 
-A child that an app forks in the middle of a request believes that it is in the event loop, but that has stayed with
-the parent: such a *ghost* waits in a thread of its own.
+Where the loop of the thread is of no use, waiting is done in the loop of another thread, and this one blocks: in a
+child that an app forks in the middle of a request, because the loop has stayed with the parent; and while an app is
+imported, because nothing else runs yet (`without_loop`).
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import anyio.from_thread
@@ -27,7 +29,7 @@ from uwsgi_async.errors import NoLoopError, WouldBlockLoopError
 T = TypeVar("T")
 
 _tokens: list[EventLoopToken] = []
-_ghost: int | None = None  # the thread of a forked child whose event loop has stayed with the parent
+_without_loop: int | None = None  # the thread whose event loop is of no use
 
 
 def open_to_threads() -> EventLoopToken:
@@ -41,13 +43,24 @@ def close_to_threads(token: EventLoopToken) -> None:
     _tokens.remove(token)
 
 
+@contextmanager
+def without_loop() -> Iterator[None]:
+    """Let code in the block block the thread, and its event loop, when it waits: nobody else needs the loop."""
+    global _without_loop
+    before, _without_loop = _without_loop, threading.get_ident()
+    try:
+        yield
+    finally:
+        _without_loop = before
+
+
 def wait_for(function: Callable[..., Coroutine[Any, Any, T]], *args: object, name: str = "") -> T:
     """Call the async ``function`` from sync code and return what it returns.
 
     ``name``: what the caller called, for the error. Raises `WouldBlockLoopError` on the event loop outside a
     portal.
     """
-    if _ghost is not None and _ghost == threading.get_ident():
+    if _without_loop is not None and _without_loop == threading.get_ident():
         with ThreadPoolExecutor(1) as thread:
             return thread.submit(anyio.run, function, *args).result()
     try:
@@ -75,7 +88,7 @@ def call_in_loop(function: Callable[..., T], *args: object) -> T:
 
 def in_event_loop() -> bool:
     """Whether the caller's thread is running an event loop now."""
-    return _library_running() and _ghost != threading.get_ident()
+    return _library_running() and _without_loop != threading.get_ident()
 
 
 def _library_running() -> bool:
@@ -88,9 +101,9 @@ def _library_running() -> bool:
 
 def _after_fork() -> None:
     """In a child: whatever event loop was running has stayed with the parent."""
-    global _ghost
+    global _without_loop
     _tokens.clear()
-    _ghost = threading.get_ident() if _library_running() else None
+    _without_loop = threading.get_ident() if _library_running() else None
 
 
 os.register_at_fork(after_in_child=_after_fork)

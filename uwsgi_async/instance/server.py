@@ -27,7 +27,7 @@ from uwsgi_async.cores.connection import ConnectionProtocol
 from uwsgi_async.cores.http import HttpProtocol
 from uwsgi_async.cores.listener import Acceptor
 from uwsgi_async.cores.pool import Pool, PoolStatistics
-from uwsgi_async.cores.portal import close_to_threads, open_to_threads
+from uwsgi_async.cores.portal import close_to_threads, open_to_threads, without_loop
 from uwsgi_async.cores.request import Request
 from uwsgi_async.cores.serving import Handler, Service
 from uwsgi_async.cores.uwsgi import UwsgiProtocol
@@ -140,7 +140,8 @@ async def serve(
         stack.callback(process.close)
         stack.enter_context(controlled(process))
         stats = StatsServer(options.stats, faces, process)
-        apps = load(module)
+        with without_loop():
+            apps = load(module)
         process.accounts.loaded(apps, options)
         beside = (state.maintain, *((stats.run, process.keep_accounts) if faces else ()))
         async with serve_apps(

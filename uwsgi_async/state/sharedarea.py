@@ -75,18 +75,21 @@ class SharedArea:
 
     def read_number(self, width: int, position: int) -> int:
         """Return a signed number of ``width`` bytes: 1, 2, 4 or 8."""
-        self._end(position, width)
+        if not 0 <= position <= self.size - width:
+            self._end(position, width)
         value = self._inside.read_number_now(width, position)
         return self._mutex.run(self._inside.read_number, width, position) if value is None else value
 
     def write_number(self, width: int, position: int, value: int) -> None:
         """Write a number of ``width`` bytes; what does not fit is taken modulo its size."""
-        self._end(position, width)
+        if not 0 <= position <= self.size - width:
+            self._end(position, width)
         self._mutex.run(self._inside.write_number, width, position, value)
 
     def add(self, width: int, position: int, amount: int) -> int:
         """Add to a number of ``width`` bytes; it wraps around. Return the new value."""
-        self._end(position, width)
+        if not 0 <= position <= self.size - width:
+            self._end(position, width)
         return self._mutex.run(self._inside.add, width, position, amount)
 
     def view(self) -> memoryview:
