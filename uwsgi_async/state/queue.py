@@ -72,7 +72,7 @@ class Queue:
                 f"of the memory's page size, {page} (options queue and queue-blocksize)"
             )
         if options.queue_store is not None:
-            return cls._stored(options.queue_store, size, blocksize, options.queue_store_sync)
+            return _stored(options.queue_store, size, blocksize, options.queue_store_sync)
         with ExitStack() as opened:
             slots = Memory.create("queue", HEADER + size * blocksize)
             opened.callback(slots.close)
@@ -87,21 +87,6 @@ class Queue:
     def attach(cls, described: Any) -> Queue:
         slots, journal, bell, blocksize = described
         return cls(Memory(slots), Journal(Memory(journal)), Bell(bell), blocksize)
-
-    @classmethod
-    def _stored(cls, path: str, size: int, blocksize: int, sync: float) -> Queue:
-        store = QueueStore.open(path, HEADER + size * blocksize, Journal.length(blocksize))
-        queue = cls(store.slots, store.prepare(size, blocksize), Bell.create(), blocksize, sync)
-        try:
-            if queue._ring.decided:
-                store.check(queue._journal.fault(size))
-                queue._mutex.run(queue._ring.finish)
-            store.check(queue._ring.fault())
-        except BaseException:
-            queue.close()
-            raise
-        queue.store = store
-        return queue
 
     def __repr__(self) -> str:
         return f"<Queue of {self.size} slots of {self.blocksize} bytes>"
@@ -199,3 +184,19 @@ class Queue:
         self._journal.close()
         self._memory.close()
         self._bell.close()
+
+
+def _stored(path: str, size: int, blocksize: int, sync: float) -> Queue:
+    """Return the queue that a file keeps. Raises `StoreError`; then nothing is left open."""
+    store = QueueStore.open(path, HEADER + size * blocksize, Journal.length(blocksize))
+    queue = Queue(store.slots, store.prepare(size, blocksize), Bell.create(), blocksize, sync)
+    try:
+        if queue._ring.decided:
+            store.check(queue._journal.fault(size))
+            queue._mutex.run(queue._ring.finish)
+        store.check(queue._ring.fault())
+    except BaseException:
+        queue.close()
+        raise
+    queue.store = store
+    return queue
