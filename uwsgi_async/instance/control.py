@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from uwsgi_async.api.information import mem
 from uwsgi_async.api.process import WorkerStatistics
 from uwsgi_async.cores.pool import Pool
 from uwsgi_async.instance.channel import Channel, Reload, Stop
-from uwsgi_async.instance.scoreboard import Field, Scoreboard
+from uwsgi_async.instance.scoreboard import COUNTERS, Field, Scoreboard
 
 MICROS = 1_000_000
 _REQUESTS = int(Field.REQUESTS)
@@ -35,6 +35,22 @@ class Accounts:
     def count(self, pool: Pool) -> None:
         """Write down how many requests there have been: other processes ask for it by `total_requests`."""
         self.row[_REQUESTS] = self._requests + pool.requests
+
+    def inherit(self, counts: Mapping[Field, int]) -> None:
+        """Add what the process before this one has counted after it was replaced."""
+        self._requests += counts.get(Field.REQUESTS, 0)
+        self._sent += counts.get(Field.SENT, 0)
+        self._running += counts.get(Field.RUNNING_TIME, 0)
+
+    def move(self, row: memoryview, pool: Pool) -> None:
+        """Go on in another row: the counters begin at zero there, and the rest goes along."""
+        self.publish(pool)
+        for field in Field:
+            row[field] = 0 if field in COUNTERS else self.row[field]
+        self.row = row
+        self._requests = -pool.requests
+        self._sent = -pool.bytes_sent
+        self._running = -int(pool.running_time * MICROS)
 
     def publish(self, pool: Pool) -> None:
         """Write down what the pool has counted."""
@@ -141,6 +157,14 @@ class WorkerProcess:
 
     def is_ready(self) -> bool:
         return self.accounts.row[Field.READY] != 0
+
+    def step_aside(self) -> bool:
+        """Leave the worker's row to the next process; False as long as the one before this still uses the spare."""
+        spare = self._board.spare(self.worker)
+        if self.pool is None or spare[Field.PID]:
+            return False
+        self.accounts.move(spare, self.pool)
+        return True
 
     def set_deadline(self, seconds: int) -> None:
         self.accounts.row[Field.DEADLINE] = time.monotonic_ns() + seconds * 10**9 if seconds else 0

@@ -3,6 +3,9 @@
 What lives here: `Scoreboard`, a row of 64-bit integers for each worker. What does not: who writes what (`worker`,
 `master`), and what is told to the outside (`api.workers`). A number is written by one process only and is read and
 written at once, so there is no lock. The memory has no name: it is gone with the last process.
+
+While a worker is replaced it has two processes. The new one has the worker's row; the old one has moved to the spare
+row, where it counts from zero, and what it has counted there is added by the new one in the end.
 """
 
 from __future__ import annotations
@@ -39,30 +42,33 @@ class Field(IntEnum):
     DEADLINE = 17
 
 
+COUNTERS = (Field.REQUESTS, Field.SENT, Field.RUNNING_TIME)
+"""What goes on counting when one process takes another's place."""
+
 _WIDTH = 32  # columns of a row: a row begins a cache line of its own
 _ITEM = 8  # bytes
 
 
 class Scoreboard:
-    """The table. ``rows`` is the number of workers; worker ``n`` has row ``n``, from 1."""
+    """The table. ``rows`` is the number of workers; worker ``n`` has row ``n``, from 1, and one spare row."""
 
     def __init__(self, fd: int, rows: int) -> None:
         self.fd = fd
         self.rows = rows
-        self._map = mmap.mmap(fd, (rows + 1) * _WIDTH * _ITEM)
+        self._map = mmap.mmap(fd, _size(rows))
         self._cells = memoryview(self._map).cast("q")
 
     @classmethod
     def create(cls, rows: int) -> Scoreboard:
         """Return a new table of zeros."""
         fd = os.memfd_create("uwsgi_async scoreboard")
-        os.ftruncate(fd, (rows + 1) * _WIDTH * _ITEM)
+        os.ftruncate(fd, _size(rows))
         return cls(fd, rows)
 
     @classmethod
     def attach(cls, fd: int) -> Scoreboard:
         """Return the table behind ``fd``, which another process has created."""
-        return cls(fd, os.fstat(fd).st_size // (_WIDTH * _ITEM) - 1)
+        return cls(fd, (os.fstat(fd).st_size // (_WIDTH * _ITEM) - 1) // 2)
 
     def __repr__(self) -> str:
         return f"<Scoreboard of {self.rows} workers>"
@@ -73,8 +79,18 @@ class Scoreboard:
             raise IndexError(f"there is no worker {worker}: the instance has {self.rows}")
         return self._cells[worker * _WIDTH : (worker + 1) * _WIDTH]
 
+    def spare(self, worker: int) -> memoryview:
+        """Return the row of a worker's process that is being replaced; its ``PID`` is 0 when there is none."""
+        self.row(worker)
+        at = (self.rows + worker) * _WIDTH
+        return self._cells[at : at + _WIDTH]
+
     def close(self) -> None:
         """Give the memory back. No row may be in use any more."""
         self._cells.release()
         self._map.close()
         os.close(self.fd)
+
+
+def _size(rows: int) -> int:
+    return (2 * rows + 1) * _WIDTH * _ITEM

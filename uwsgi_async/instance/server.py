@@ -59,6 +59,7 @@ class Server:
     def __init__(self, listeners: Sequence[Listener], pool: Pool, acceptors: Sequence[Acceptor]) -> None:
         self._pool = pool
         self._acceptors = acceptors
+        self._listeners = listeners
         self.addresses = tuple(listener.url or f"{listener.protocol}://{listener.name}" for listener in listeners)
         self.url = next((listener.url for listener in listeners if listener.url), "")
 
@@ -82,6 +83,18 @@ class Server:
         if idle > 0:
             with anyio.move_on_after(idle):
                 await self._pool.deserted()
+
+    def let_go(self) -> None:
+        """Accept what waits already, and close the listening sockets in this process.
+
+        For a worker whose master is gone: its address is to be free for the next instance, and nobody is to wait there
+        in vain.
+        """
+        for acceptor in self._acceptors:
+            acceptor.on_event(0)
+            acceptor.close()
+        for listener in self._listeners:
+            listener.sock.close()
 
     def statistics(self) -> PoolStatistics:
         """Return what the cores and connections do now, and have done."""

@@ -88,6 +88,16 @@ class CoreOptions:
     harakiri: float = option(
         0.0, "harakiri", "t", unit="seconds", help="cancel a request that runs longer; 0 = no limit", minimum=0
     )
+    harakiri_graceful_timeout: float = option(
+        1 * SECONDS,
+        "harakiri-graceful-timeout",
+        unit="seconds",
+        help="time for a request that harakiri has cancelled to end; then the worker is replaced, or killed",
+        minimum=0,
+    )
+    harakiri_verbose: bool = option(
+        False, "harakiri-verbose", help="log the whole stack of a request that harakiri cancels, not only the line"
+    )
     header_timeout: float = option(
         30 * SECONDS,
         "header-timeout",
@@ -148,11 +158,44 @@ class ProcessOptions:
     max_requests: int = option(
         0, "max-requests", "R", help="replace a worker after so many requests; 0 = never", minimum=0
     )
+    max_requests_delta: int = option(
+        0, "max-requests-delta", help="add so many requests to max-requests for each worker before it", minimum=0
+    )
+    min_worker_lifetime: float = option(
+        10 * SECONDS,
+        "min-worker-lifetime",
+        unit="seconds",
+        help="do not replace a worker earlier because of max-requests, reload-on-rss and reload-on-as",
+        minimum=0,
+    )
     max_worker_lifetime: float = option(
         0.0, "max-worker-lifetime", unit="seconds", help="replace a worker after this time; 0 = never", minimum=0
     )
+    max_worker_lifetime_delta: float = option(
+        0.0,
+        "max-worker-lifetime-delta",
+        unit="seconds",
+        help="add so much time to max-worker-lifetime for each worker before it",
+        minimum=0,
+    )
     reload_on_rss: int = option(
         0, "reload-on-rss", help="replace a worker that uses more memory (RSS, in MB); 0 = never", minimum=0
+    )
+    reload_on_as: int = option(
+        0, "reload-on-as", help="replace a worker that has more address space (in MB); 0 = never", minimum=0
+    )
+    evil_reload_on_rss: int = option(
+        0, "evil-reload-on-rss", help="kill a worker that uses more memory (RSS, in MB); 0 = never", minimum=0
+    )
+    evil_reload_on_as: int = option(
+        0, "evil-reload-on-as", help="kill a worker that has more address space (in MB); 0 = never", minimum=0
+    )
+    forkbomb_delay: float = option(
+        10 * SECONDS,
+        "forkbomb-delay",
+        unit="seconds",
+        help="longest pause before a worker that dies at once is started again; 0 = no pause",
+        minimum=0,
     )
     reload_mercy: float = option(
         60 * SECONDS,
