@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 import pytest
 
@@ -29,6 +30,12 @@ def application(environ, start_response):
         os.write(1, b"a request hangs\n")
         while True:
             ctypes.PyDLL(None).sleep(1000)  # without giving up the interpreter's lock
+    elif path == "/refuse":
+        while True:
+            try:
+                uwsgi.async_sleep(0.01)
+            except BaseException:
+                pass
     elif path == "/die":
         os._exit(7)
     elif path == "/exit":
@@ -77,5 +84,16 @@ def gone(process: Process) -> bool:
 
 def lose(process: Process, path: str) -> None:
     """Ask for what gets no answer."""
-    with pytest.raises((OSError, HTTPException)):
+    with pytest.raises((OSError, HTTPException)) as caught:
         process.get(path)
+    assert not isinstance(caught.value, HTTPError), f"the answer was {caught.value}"
+
+
+def status(process: Process, path: str) -> int:
+    """Ask, and return the status of the answer."""
+    try:
+        process.get(path)
+    except HTTPError as error:
+        with error:
+            return error.code
+    return 200

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.command import Process, server
-from tests.instance.harness import APP, ask, gone, instance, lose, pids, starting
+from tests.instance.harness import APP, ask, gone, instance, lose, pids, starting, status
 
 
 @pytest.fixture
@@ -201,3 +201,40 @@ def test_an_app_that_dies_in_each_worker_at_once_ends_the_start_with_a_sentence(
         assert process.end() == 1
         process.wait_for(r"uwsgi-async: worker \d ended with status 5 5 times before it served")
         assert process.output.count("spawned worker") <= 20
+
+
+def test_a_thread_that_does_not_end_is_named_and_its_worker_replaced(place: Path) -> None:
+    words = ("--threads", "2", "--harakiri", "0.2", "--harakiri-graceful-timeout", "0.2")
+    with instance(place, *words) as process:
+        assert status(process, "/hang") == 504
+        process.wait_for(r"HARAKIRI on core \d+: GET '/hang' .* its thread goes on at .*app\.py:\d+ in application")
+        process.wait_for(r"worker 1 .* has a thread that goes on 0\.2 s after harakiri .*another one takes its place")
+        process.wait_for("Respawned worker 1")
+        assert ask(process)["worker"] == 1
+
+
+def test_a_request_that_takes_no_notice_of_its_cancellation_ends_with_its_worker(place: Path) -> None:
+    words = ("--harakiri", "0.2", "--harakiri-graceful-timeout", "0.2", "--reload-mercy", "0.5")
+    with instance(place, *words) as process:
+        lose(process, "/refuse")
+        process.wait_for(r"worker 1 .* has a request that goes on 0\.2 s after harakiri")
+        process.wait_for(r"has not ended within 0\.5 s \(option reload-mercy\): killing it")
+        assert ask(process)["worker"] == 1
+
+
+def test_harakiri_verbose_logs_the_whole_stack(place: Path) -> None:
+    with instance(place, "--harakiri", "0.2", "--harakiri-verbose") as process:
+        assert status(process, "/sleep/100") == 504
+        process.wait_for(r"HARAKIRI on .*it was waiting at \n  File (.*\n)+.*app\.py\", line \d+, in application")
+
+
+def test_an_app_that_exits_ends_its_worker_but_no_other_request(place: Path) -> None:
+    with instance(place) as process:
+        slow = Client(process, "/sleep/0.5")
+        process.wait_for("a request sleeps")
+        worker = ask(process)["pid"]
+        assert status(process, "/exit") == 500
+        process.wait_for(r"has been ended by its app \(GET '/exit': SystemExit\(3\)\): another one takes its place")
+        process.wait_until(lambda: ask(process)["pid"] != worker)
+        slow.join()
+        assert slow.answer["pid"] == worker

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.command import run, server
-from tests.instance.harness import APP, ask, gone, instance, lose, pids
+from tests.instance.harness import APP, ask, gone, instance, lose, pids, status
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def test_a_worker_whose_loop_hangs_is_killed_and_its_traceback_is_logged(place: 
 def test_a_request_over_the_harakiri_limit_is_cancelled_alone(place: Path) -> None:
     with instance(place, "--harakiri", "0.2", "--blocking-limit", "0") as process:
         before = ask(process)["pid"]
-        lose(process, "/sleep")
+        assert status(process, "/sleep") == 504
         process.wait_for("HARAKIRI on core")
         assert ask(process)["pid"] == before
 

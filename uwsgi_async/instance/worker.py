@@ -173,6 +173,8 @@ class _WearAndTear:
         row, age = self._process.accounts.row, time.monotonic() - self._born
         wear = Wear(self._process.worker, row[Field.DELTA_REQUESTS], age, row[Field.RSS], row[Field.VSZ])
         reason = worn_out(self._options, wear)
+        if reason is None and self._process.pool is not None:
+            reason = self._process.pool.worn_out()
         if reason is not None:
             self.report(reason)
 
