@@ -183,8 +183,9 @@ def test_the_files_of_a_killed_master_are_removed_and_its_address_is_free_at_onc
             assert (place / "app.sock").exists()
 
 
-def test_without_die_on_term_sigterm_reloads_brutally(place: Path) -> None:
-    with instance(place, "--die-on-term=false") as process:
+@pytest.mark.parametrize("word", ["--die-on-term=false", "--no-die-on-term"])
+def test_without_die_on_term_sigterm_reloads_brutally(place: Path, word: str) -> None:
+    with instance(place, word) as process:
         slow = Client(process, "/sleep/1000")
         process.wait_for("a request sleeps")
         before = ask(process)["pid"]
@@ -192,7 +193,7 @@ def test_without_die_on_term_sigterm_reloads_brutally(place: Path) -> None:
         process.wait_for("reloaded in")
         slow.join()
         assert slow.answer is None
-        assert ask(process)["pid"] != before
+        process.wait_until(lambda: ask(process)["pid"] != before)
 
 
 def test_an_app_that_dies_in_each_worker_at_once_ends_the_start_with_a_sentence(tmp_path: Path) -> None:

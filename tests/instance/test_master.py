@@ -249,7 +249,7 @@ def test_an_app_that_cannot_be_loaded_ends_the_instance_with_a_sentence(tmp_path
     (tmp_path / "app.py").write_text("import no_such_library")
     words = ("--http-socket", "127.0.0.1:0", "--master", "--processes", "2", *lazy, "app.py")
     status, output = run(*words, cwd=tmp_path)
-    assert status == 1
+    assert status == 22
     assert "No module named 'no_such_library'" in output
 
 

@@ -57,11 +57,19 @@ class Listener:
         self.sock.close()
 
 
-def open_listener(address: Address, *, protocol: Protocol, backlog: int, chmod: str | None = None) -> Listener:
+def open_listener(
+    address: Address,
+    *,
+    protocol: Protocol,
+    backlog: int,
+    chmod: str | None = None,
+    chown: tuple[int, int] | None = None,
+) -> Listener:
     """Return the open listener of an address.
 
     ``backlog``: connections that the kernel queues. ``chmod``: mode of a UNIX socket's file in octal, e.g. "660";
-    None leaves it to the umask. A socket of `FdAddress` keeps its own backlog; its file stays when it is closed.
+    None leaves it to the umask. ``chown``: user and group of that file; -1 leaves the group. A socket of `FdAddress`
+    keeps its own backlog; its file stays when it is closed.
 
     Raises `BindError` when the system refuses, `AddressError` when the address cannot be used as it is, `OptionError`
     when ``chmod`` is not a mode.
@@ -75,7 +83,7 @@ def open_listener(address: Address, *, protocol: Protocol, backlog: int, chmod: 
     elif isinstance(address, AbstractAddress):
         sock = _bind(address, socket.AF_UNIX, f"\0{address.name}")
     else:
-        sock, file = _bind_unix(address, mode)
+        sock, file = _bind_unix(address, mode, chown)
     if not isinstance(address, FdAddress):
         try:
             sock.listen(backlog)
@@ -136,20 +144,22 @@ def _bind(address: Address, family: int, where: object) -> socket.socket:
     return sock
 
 
-def _bind_unix(address: UnixAddress, mode: int | None) -> tuple[socket.socket, OwnFile]:
+def _bind_unix(address: UnixAddress, mode: int | None, owner: tuple[int, int] | None) -> tuple[socket.socket, OwnFile]:
     size = len(os.fsencode(address.path))
     if size > _MAX_UNIX_PATH:
         raise AddressError(f"the path of a UNIX socket has at most {_MAX_UNIX_PATH} bytes, not {size}: {address.path}")
     _remove_stale(address)
     sock = _bind(address, socket.AF_UNIX, address.path)
     file = OwnFile.of(address.path)
-    if mode is not None:
-        try:
-            os.chmod(address.path, mode)  # before listen: nobody can have connected yet
-        except OSError as error:
-            file.remove()
-            sock.close()
-            _fail(address, error)
+    try:  # before listen: nobody can have connected yet
+        if mode is not None:
+            os.chmod(address.path, mode)
+        if owner is not None:
+            os.chown(address.path, *owner)
+    except OSError as error:
+        file.remove()
+        sock.close()
+        _fail(address, error)
     return sock, file
 
 

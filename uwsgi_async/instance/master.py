@@ -17,14 +17,15 @@ from contextlib import ExitStack
 import anyio
 from anyio.abc import TaskGroup
 
-from uwsgi_async.errors import UsageError, UwsgiAsyncError
+from uwsgi_async.errors import UwsgiAsyncError
 from uwsgi_async.instance.channel import Message, Reload, Stop
+from uwsgi_async.instance.daemon import Launch
 from uwsgi_async.instance.generation import Generation
 from uwsgi_async.instance.keeper import IDLE
-from uwsgi_async.instance.ownfile import OwnFile
 from uwsgi_async.instance.reaper import Reaper, adopt_descendants
 from uwsgi_async.instance.server import open_listeners
 from uwsgi_async.instance.spawning import Holdings
+from uwsgi_async.instance.standing import take_place
 from uwsgi_async.options.settings import Options
 
 logger = logging.getLogger("uwsgi_async")
@@ -32,21 +33,21 @@ logger = logging.getLogger("uwsgi_async")
 _SIGNALS = (signal.SIGCHLD, signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 
-async def run_master(options: Options, read_options: Callable[[], Options]) -> None:
+async def run_master(options: Options, read_options: Callable[[], Options], launch: Launch) -> None:
     """Run an instance with a master until it is told to stop.
 
-    ``read_options``: called at each reload, for options that have changed. Raises `UwsgiAsyncError` when the instance
-    cannot be started: then nothing is left running.
+    ``read_options``: called at each reload, for options that have changed. ``launch``: is told of the start. Raises
+    `UwsgiAsyncError` when the instance cannot be started: then nothing is left running.
     """
     with ExitStack() as stack:
         listeners = open_listeners(options, stack)
         files = [listener.file for listener in listeners if listener.file is not None]
-        if options.process.pidfile is not None:
-            files.append(_write_pidfile(options.process.pidfile))
-            stack.callback(files[-1].remove)
+        files += take_place(options, stack)
         adopt_descendants()
+        if options.system.daemonize is not None:
+            launch.report()
         master = Master(Holdings(listeners, files), read_options)
-        await master.run(options)
+        await master.run(options, launch)
 
 
 class Master:
@@ -70,10 +71,10 @@ class Master:
     def __repr__(self) -> str:
         return f"<Master {os.getpid()}: {self._generation!r}>"
 
-    async def run(self, options: Options) -> None:
+    async def run(self, options: Options, launch: Launch) -> None:
         """Start the first generation and serve until `stop`. Raises `UwsgiAsyncError` when it cannot be started."""
         error: UwsgiAsyncError | None = None
-        self._die_on_term = options.process.die_on_term
+        self._die_on_term = _dies_on_term(options)
         with anyio.open_signal_receiver(*_SIGNALS) as signals:
             async with anyio.create_task_group() as watch:
                 watch.start_soon(self._watch_signals, signals)
@@ -84,6 +85,7 @@ class Master:
                         if self._generation is not None:
                             for listener in self._holdings.listeners:
                                 logger.info("*** uwsgi-async serves %s ***", listener.url or listener.name)
+                            launch.report()
                 except* UwsgiAsyncError as errors:
                     error = next(each for each in _leaves(errors) if isinstance(each, UwsgiAsyncError))
                 watch.cancel_scope.cancel()
@@ -158,7 +160,7 @@ class Master:
             if new is None:
                 return
             self._generation = new
-            self._die_on_term = new.options.process.die_on_term
+            self._die_on_term = _dies_on_term(new.options)
             if brutal:
                 old.kill()
             else:
@@ -187,18 +189,12 @@ class Master:
                 self.stop(f"{signal.Signals(number).name} received")
 
 
+def _dies_on_term(options: Options) -> bool:
+    return options.process.die_on_term and not options.process.no_die_on_term
+
+
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
     leaves: list[BaseException] = []
     for each in group.exceptions:
         leaves += _leaves(each) if isinstance(each, BaseExceptionGroup) else [each]
     return leaves
-
-
-def _write_pidfile(path: str) -> OwnFile:
-    """Write this process's id to ``path``."""
-    try:
-        with open(path, "w") as file:
-            file.write(f"{os.getpid()}\n")
-        return OwnFile.of(path)
-    except OSError as error:
-        raise UsageError(f"pidfile: cannot write {path!r}: {error.strerror}") from error

@@ -38,6 +38,7 @@ from uwsgi_async.instance.calling import App, make_handler
 from uwsgi_async.instance.control import SingleProcess
 from uwsgi_async.instance.listeners import Listener, open_listener, systemd_fds
 from uwsgi_async.instance.requestlog import RequestLog
+from uwsgi_async.instance.standing import find_owner, take_place
 from uwsgi_async.instance.watchdog import Watchdog
 from uwsgi_async.options.build import build, by_field
 from uwsgi_async.options.declare import declarations
@@ -134,6 +135,7 @@ async def serve(load: Callable[[UwsgiModule], Apps], options: Options) -> AsyncI
     """
     with ExitStack() as stack:
         listeners = open_listeners(options, stack)
+        take_place(options, stack)
         module = stack.enter_context(installed(make_module(information(options, listeners))))
         process = SingleProcess()
         stack.callback(process.close)
@@ -178,6 +180,8 @@ async def serve_apps(
 def open_listeners(options: Options, stack: ExitStack) -> list[Listener]:
     """Open every socket that the options name; ``stack`` closes them. Raises `OptionError` when there is none."""
     listeners = []
+    chown = options.sockets.chown_socket
+    owner = None if chown is None else find_owner("chown-socket", chown)
     for protocol, addresses in (("http", options.sockets.http_socket), ("uwsgi", options.sockets.socket)):
         for text in addresses:
             listener = open_listener(
@@ -185,6 +189,7 @@ def open_listeners(options: Options, stack: ExitStack) -> list[Listener]:
                 protocol="http" if protocol == "http" else "uwsgi",
                 backlog=options.sockets.listen,
                 chmod=options.sockets.chmod_socket,
+                chown=owner,
             )
             stack.callback(listener.close)
             listeners.append(listener)

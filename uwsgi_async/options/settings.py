@@ -10,6 +10,7 @@ from typing import Literal
 
 from uwsgi_async.options.declare import option
 from uwsgi_async.options.loading import AppOptions, LoadOptions, StaticOptions
+from uwsgi_async.options.system import SystemOptions
 
 SECONDS = 1.0
 KIB = 1024
@@ -39,6 +40,9 @@ class SocketOptions:
     )
     chmod_socket: str | None = option(
         None, "chmod-socket", "chmod", "C", bare="666", help="mode of UNIX sockets, in octal; 666 when none is given"
+    )
+    chown_socket: str | None = option(
+        None, "chown-socket", help="owner of UNIX sockets: user or user:group, names or numbers; needs root"
     )
 
 
@@ -209,7 +213,10 @@ class ProcessOptions:
         "die-on-term",
         help="SIGTERM stops gracefully; false: it reloads brutally, as uWSGI does",
     )
-    pidfile: str | None = option(None, "pidfile", "safe-pidfile", help="write the master's pid to this file")
+    no_die_on_term: bool = option(False, "no-die-on-term", help="the same as die-on-term = false")
+    pidfile: str | None = option(
+        None, "pidfile", "safe-pidfile", help="write the instance's pid to this file, before its user changes"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,5 +282,6 @@ class Options:
     app: AppOptions = field(default_factory=AppOptions)
     static: StaticOptions = field(default_factory=StaticOptions)
     process: ProcessOptions = field(default_factory=ProcessOptions)
+    system: SystemOptions = field(default_factory=SystemOptions)
     log: LogOptions = field(default_factory=LogOptions)
     loop: LoopOptions = field(default_factory=LoopOptions)
