@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.command import run, server
+from uwsgi_async.cli import main
 
 HELLO = """
 def application(environ, start_response):
@@ -80,29 +82,64 @@ def test_a_request_is_logged_in_the_shape_of_uwsgi(hello: Path) -> None:
         )
 
 
+HTTP = ("--http-socket", "127.0.0.1:0")
+
+
+@pytest.mark.parametrize("master", [(), ("--master",)])
 @pytest.mark.parametrize(
-    ("words", "sentence"),
+    ("status", "words", "sentence"),
     [
-        (("--http-sockt", "127.0.0.1:0"), "did you mean --http-socket?"),
-        (("--http-socket", "127.0.0.1:0", "--async", "many"), "expected a whole number, at least 1, but 'many' came"),
-        (("--http-socket", "127.0.0.1:0"), "there is no app"),
-        (("--http-socket", "127.0.0.1:0", "missing.py"), "there is no file 'missing.py'"),
-        (("app.py",), "there is no socket to serve"),
-        (("--http-socket", "127.0.0.1:0", "app.py", "--callable", "other"), "has no 'other'; it has application"),
+        (2, ("--http-sockt", "127.0.0.1:0"), "did you mean --http-socket?"),
+        (2, (*HTTP, "app.py", "--async", "many"), "expected a whole number, at least 1, but 'many' came"),
+        (2, ("app.py",), "there is no socket to serve"),
+        (2, ("--socket", "1.2.3.4.5:x", "app.py"), "1.2.3.4.5:x"),
+        (2, (*HTTP, "app.py", "--trio", "--uvloop"), "trio and uvloop exclude each other"),
+        (2, (*HTTP, "app.py", "--daemonize", "a", "--daemonize2", "b"), "daemonize and daemonize2 exclude each other"),
+        (2, (*HTTP, "app.py", "--callable=%(nothing)"), "the placeholder %(nothing) has no value"),
+        (2, (*HTTP, "app.py", "--uid", "nobody-of-this-name"), "there is no user 'nobody-of-this-name'"),
+        (2, (*HTTP, "app.py", "--gid", "nobody-of-this-name"), "there is no group 'nobody-of-this-name'"),
+        (2, (*HTTP, "app.py", "--chown-socket", "root:no-group"), "chown-socket: there is no group 'no-group'"),
+        (2, (*HTTP, "app.py", "--umask", "999"), "umask: expected"),
+        (2, (*HTTP, "app.py", "--chdir", "missing"), "chdir: cannot change to the directory 'missing'"),
+        (2, (*HTTP, "app.py", "--pidfile", "missing/pid"), "pidfile: there is no directory"),
+        (2, (*HTTP, "app.py", "--daemonize", "missing/log"), "daemonize: there is no directory"),
+        (2, (*HTTP, "app.py", "--listen", "65535"), "net.core.somaxconn"),
+        (3, ("--http-socket", "192.0.2.1:0", "app.py"), "no network interface of this machine"),
+        (3, ("--socket", "missing/app.sock", "app.py"), "the directory does not exist"),
+        (22, HTTP, "there is no app"),
+        (22, (*HTTP, "missing.py"), "there is no file 'missing.py'"),
+        (22, (*HTTP, "--module", "no_such_module:app"), "there is no module 'no_such_module'"),
+        (22, (*HTTP, "app.py", "--callable", "other"), "has no 'other'; it has application"),
     ],
 )
-def test_a_mistake_is_one_sentence_and_status_1(hello: Path, words: tuple[str, ...], sentence: str) -> None:
-    status, output = run(*words, cwd=hello)
-    assert status == 1
+def test_a_mistake_is_one_sentence_and_a_status_that_says_which_kind(
+    hello: Path, status: int, words: tuple[str, ...], sentence: str, master: tuple[str, ...]
+) -> None:
+    if "--listen" in words and int(Path("/proc/sys/net/core/somaxconn").read_text()) >= 65535:
+        pytest.skip("this machine's queues are longer than any that can be asked for (net.core.somaxconn)")
+    ended, output = run(*words, *master, cwd=hello)
+    assert ended == status
+    assert output.startswith("uwsgi-async: ") or "has no 'other'" in output
     assert sentence in output
     assert "Traceback" not in output
 
 
-def test_a_taken_port_is_told(hello: Path) -> None:
+def test_a_taken_port_is_told_with_status_3(hello: Path) -> None:
     with server("app.py", cwd=hello) as process:
         status, output = run("--http-socket", process.url.removeprefix("http://"), "app.py", cwd=hello)
-    assert status == 1
+    assert status == 3
     assert "already in use" in output
+
+
+def test_a_mistake_is_told_before_any_process_is_started(hello: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("a process was started")
+
+    monkeypatch.setattr(os, "fork", refuse)
+    monkeypatch.setattr(os, "posix_spawn", refuse)
+    monkeypatch.chdir(hello)
+    for words in (["missing.py"], ["--module", "no_such_module"], ["app.py", "--uid", "nobody-of-this-name"]):
+        assert main([*HTTP, "--master", "--daemonize", "log", *words]) in (2, 22)
 
 
 def test_an_app_that_fails_at_import_shows_its_traceback(tmp_path: Path) -> None:

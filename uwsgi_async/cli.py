@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -14,12 +15,15 @@ from uwsgi_async.commands import COMMANDS
 from uwsgi_async.compat.uwsgi_module import UwsgiModule
 from uwsgi_async.errors import UwsgiAsyncError
 from uwsgi_async.handlers.mounts import Apps
+from uwsgi_async.instance.checks import check_start
+from uwsgi_async.instance.daemon import Launch, serve_as_init
 from uwsgi_async.instance.loader import finish, load_apps, prepare
 from uwsgi_async.instance.master import run_master
 from uwsgi_async.instance.requestlog import configure_logging
 from uwsgi_async.instance.server import serve
 from uwsgi_async.instance.surroundings import Surroundings
 from uwsgi_async.options.commandline import CHECK, check, configure, parse
+from uwsgi_async.options.forms import read_mode
 from uwsgi_async.options.resolve import Resolution
 from uwsgi_async.options.settings import Options
 
@@ -27,7 +31,11 @@ logger = logging.getLogger("uwsgi_async")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command with ``argv`` (None: the process's arguments) and return the exit code."""
+    """Run the command with ``argv`` (None: the process's arguments) and return the exit status.
+
+    0: it has ended as it was told; else the status of the error, see `errors`.
+    """
+    launch = Launch()
     try:
         words = list(sys.argv[1:] if argv is None else argv)
         if words and words[0].partition("=")[0] in COMMANDS:
@@ -40,34 +48,47 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0 if would_start else 1
         resolution = configure(words)
         with Surroundings() as surroundings:
-            _start(resolution, words, surroundings)
+            _start(resolution, words, surroundings, launch)
     except UwsgiAsyncError as error:
-        for line in str(error).splitlines():
-            print(f"uwsgi-async: {line}", file=sys.stderr)
-        if error.__cause__ is not None and not isinstance(error.__cause__, OSError):
+        sentences = "\n".join(f"uwsgi-async: {line}" for line in str(error).splitlines())
+        print(sentences, file=sys.stderr)
+        if error.__cause__ is not None and not isinstance(error.__cause__, (OSError, KeyError)):
             logger.error("the cause:", exc_info=error.__cause__)
-        return 1
+        launch.report(error.exit_status, sentences)
+        return error.exit_status
     return 0
 
 
-def _start(resolution: Resolution, words: Sequence[str], surroundings: Surroundings) -> None:
+def _start(resolution: Resolution, words: Sequence[str], surroundings: Surroundings, launch: Launch) -> None:
     """Run the instance until it ends."""
     assert resolution.options is not None
     options = surroundings.enter(resolution.options)
+    system, process = options.system, options.process
+    if system.umask is not None:
+        os.umask(read_mode(system.umask))
+    check_start(options)
+    log = system.daemonize or system.daemonize2
+    if log is not None:
+        launch.go_to_background(log)
+    with_master = process.master or process.processes > 1
+    if not with_master:
+        serve_as_init()
     configure_logging(options.log)
     for remark in resolution.remarks:
         logger.warning("%s", remark)
     backend = "trio" if options.loop.trio else "asyncio"
     settings = {"use_uvloop": True} if options.loop.uvloop else {}
-    if options.process.master or options.process.processes > 1:
+    if with_master:
         read_again = partial(surroundings.enter_again, partial(parse, words))
-        anyio.run(run_master, options, read_again, backend=backend, backend_options=settings)
+        anyio.run(run_master, options, read_again, launch, backend=backend, backend_options=settings)
     else:
-        anyio.run(_serve, options, backend=backend, backend_options=settings)
+        anyio.run(_serve, options, launch, backend=backend, backend_options=settings)
 
 
-async def _serve(options: Options) -> None:
+async def _serve(options: Options, launch: Launch) -> None:
     def load(module: UwsgiModule) -> Apps:
+        if options.system.daemonize is not None:
+            launch.report()  # the sockets are open
         prepare(options.load)
         apps = load_apps(options, module)
         finish(options.load)
@@ -77,6 +98,7 @@ async def _serve(options: Options) -> None:
         async with serve(load, options, local_stats=True) as server:
             for address in server.addresses:
                 logger.info("*** uwsgi-async serves %s with %d cores ***", address, options.cores.cores)
+            launch.report()
             async for number in signals:
                 logger.info("%s received: finishing the running requests", signal.Signals(number).name)
                 break

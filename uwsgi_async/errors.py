@@ -26,13 +26,22 @@ Each message says what was expected, what came, and what to do.
 Foreign errors are translated at the seam where they enter, never further in.
 """
 
+from typing import ClassVar
+
 
 class UwsgiAsyncError(Exception):
-    """The root: ``except UwsgiAsyncError`` catches all errors of this package and no others."""
+    """The root: ``except UwsgiAsyncError`` catches all errors of this package and no others.
+
+    ``exit_status``: what the command ends with because of one. A supervisor can tell by it what would be in vain.
+    """
+
+    exit_status: ClassVar[int] = 1
 
 
 class UsageError(UwsgiAsyncError):
     """The caller, the operator or the app did something wrong."""
+
+    exit_status = 2
 
 
 class OptionError(UsageError, ValueError):
@@ -45,6 +54,8 @@ class AddressError(UsageError, ValueError):
 
 class AppLoadError(UsageError):
     """The app's file, module or callable cannot be found, or its import raised (see ``__cause__``)."""
+
+    exit_status = 22  # as uWSGI's, with need-app (UWSGI_FAILED_APP_CODE)
 
 
 class AppError(UsageError, AssertionError):
@@ -107,6 +118,8 @@ class BrokenError(UwsgiAsyncError):
 
 class BindError(BrokenError, OSError):
     """A listening socket could not be opened; ``__cause__`` is the system's error."""
+
+    exit_status = 3
 
 
 class StoreError(BrokenError):

@@ -152,7 +152,7 @@ def test_with_need_app_a_mount_that_fails_ends_the_start(place: Path, master: tu
     (place / "broken.py").write_text("1 / 0")
     words = ("--http-socket", "127.0.0.1:0", *master, "app.py", "--mount", "/b=broken.py")
     status, output = run(*words, cwd=place)
-    assert status == 1
+    assert status == 22
     assert "the file 'broken.py' raised ZeroDivisionError: division by zero" in output
 
 

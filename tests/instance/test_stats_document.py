@@ -12,7 +12,7 @@ from tests.instance.stats_values import core, instance, worker
 from uwsgi_async.errors import PeerError
 from uwsgi_async.instance.statistics.document import decode, document, encode
 from uwsgi_async.instance.statistics.prometheus import render
-from uwsgi_async.options.settings import StatsOptions
+from uwsgi_async.options.stats import StatsOptions
 
 # pkg/collector/exporter.go of timonwong/uwsgi_exporter.
 EXPORTED = {

@@ -28,6 +28,7 @@ from uwsgi_async.options.settings import CoreOptions
 
 if TYPE_CHECKING:
     from uwsgi_async.cores.connection import Connection
+    from uwsgi_async.cores.request import Request
 
 # A core that never had to wait gives the event loop a turn after so many connections.
 _SERVE_IN_A_ROW = 64
@@ -55,6 +56,8 @@ class Pool:
     """The cores of a worker and the connections they serve.
 
     ``requests``, ``running_time`` (seconds) and ``bytes_sent`` (heads and bodies) count the requests that have ended.
+    ``abandoned``: requests that were cancelled while their threads go on, and since when. ``worn``: why the app wants
+    this process to be replaced, as the end of a sentence.
     ``longest_wait``: seconds that a readable connection waited for a core at most, in the pool's life.
     """
 
@@ -66,6 +69,8 @@ class Pool:
         self.ready: deque[Connection] = deque()
         self.requests = self.bytes_sent = 0
         self.running_time = 0.0
+        self.worn: str | None = None
+        self.abandoned: dict[Request, float] = {}
         self.on_connection_closed: Callable[[], None] = lambda: None
         self._tasks = tasks
         self._context = copy_context()
@@ -160,6 +165,20 @@ class Pool:
             gone = anyio.Event()
             self.on_connection_closed = gone.set
             await gone.wait()
+
+    def worn_out(self) -> str | None:
+        """Return why this process should be replaced, as the end of a sentence; None when it need not.
+
+        What goes on though harakiri has cancelled it is such a reason: a thread cannot be stopped, and an app may
+        refuse to end. ``harakiri_graceful_timeout`` is what they get.
+        """
+        mercy, now = self.options.harakiri_graceful_timeout, self.poller.time()
+        if any(now - since > mercy for since in list(self.abandoned.values())):
+            return f"has a thread that goes on {mercy:g} s after harakiri has cancelled its request"
+        for core in self._cores:
+            if core.killed and core.request is not None and core.request.elapsed > self.options.harakiri + mercy:
+                return f"has a request that goes on {mercy:g} s after harakiri has cancelled it"
+        return self.worn
 
     def close(self) -> None:
         """Stop giving out connections and looking after deadlines."""

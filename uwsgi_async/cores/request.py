@@ -26,6 +26,7 @@ class Request:
     request gave way. ``logvars``: what the app noted for the log. ``log_this``: log it though logging is off.
     ``app_id``: the number of the app that serves it, -1 for none. ``app_requests``: how many that app has had, this one
     included; None where all requests are the one app's. ``app_failed``: the app has raised an error.
+    ``thread``: the thread that its app runs in, as of `threading.get_ident`; 0 = the event loop's.
     """
 
     # Defaults stand in the class: see `Response`.
@@ -35,6 +36,7 @@ class Request:
     app_failed = False
     app_id = 0
     app_requests: int | None = None
+    thread = 0
 
     def __init__(self, vars: Vars, body: RequestBody, response: Response, connection: Connection, core: Core) -> None:
         self.vars = vars

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import sysconfig
 import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from uwsgi_async.cores.core import current_request
@@ -70,18 +70,19 @@ async def serve_request(service: Service, request: Request) -> float:
     except BadRequestError as error:
         logger.warning("%s: refused with %d: %s", _name(request), error.status, error)
         response.refuse(error.status)
-    except Exception:
+    except (Exception, SystemExit) as error:
         core.exceptions += 1
         request.app_failed = True
+        if isinstance(error, SystemExit):  # the process ends, but not with the requests of others
+            request.connection.pool.worn = f"has been ended by its app ({_name(request)}: {error!r})"
         logger.exception("%s: the app raised an error", _name(request))
-        response.refuse(500)
+        if core.killed:
+            _log_harakiri(request, error)
+        response.refuse(504 if core.killed else 500)
     except BaseException as error:
         # The event loop's cancellation: a harakiri, or the server's end.
         if core.killed:
-            logger.error(
-                "HARAKIRI on core %d: %s had run %.3f s; it was waiting at %s",
-                core.id, _name(request), request.elapsed, _app_line(error.__traceback__),
-            )  # fmt: skip
+            _log_harakiri(request, error)
         response.refuse(504 if core.killed else 503)
         request.connection.linger()
         raise
@@ -115,10 +116,24 @@ def _name(request: Request) -> str:
     return f"{request.vars.get('REQUEST_METHOD', '-')} {request.vars.get('REQUEST_URI', '-')!r}"
 
 
-def _app_line(trace: TracebackType | None) -> str:
+def _log_harakiri(request: Request, error: BaseException) -> None:
+    """Log where a request was waiting when it was cancelled, or where its thread is."""
+    thread = sys._current_frames().get(request.thread) if request.thread else None
+    stack = traceback.extract_tb(error.__traceback__) if thread is None else traceback.extract_stack(thread)
+    if request.connection.pool.options.harakiri_verbose:
+        where = "\n" + "".join(stack.format()).rstrip()
+    else:
+        where = _app_line(stack)
+    logger.error(
+        "HARAKIRI on core %d: %s had run %.3f s; %s %s",
+        request.core.id, _name(request), request.elapsed,
+        "it was waiting at" if thread is None else "its thread goes on at", where,
+    )  # fmt: skip
+
+
+def _app_line(stack: traceback.StackSummary) -> str:
     """Return ``file:line in function`` of the innermost frame that is the app's."""
-    frames = traceback.extract_tb(trace)
-    for frame in reversed(frames):
+    for frame in reversed(stack):
         path = frame.filename
         if path.startswith((_OURS, "<")) or any(name in path for name in _LIBRARIES):
             continue

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import threading
 from collections.abc import AsyncIterable, Callable, Iterable
 from types import CoroutineType, MethodType
 from typing import Any
@@ -115,7 +116,8 @@ class SyncHandler:
 class ThreadHandler:
     """Calls ``def app(environ, start_response)`` in one of the threads of ``limiter``, for code that really blocks.
 
-    A request that is cancelled (harakiri) leaves its thread running: Python cannot stop a thread.
+    A request that is cancelled (harakiri) leaves its thread running: Python cannot stop a thread. The pool keeps it in
+    ``abandoned`` until it ends.
     """
 
     def __init__(self, app: App, environ: Environ, limiter: anyio.CapacityLimiter) -> None:
@@ -125,14 +127,27 @@ class ThreadHandler:
 
     async def __call__(self, request: Request) -> None:
         environ = self._environ.make(request)
+        abandoned = request.connection.pool.abandoned
 
         def call() -> Any:
-            result = self._app(environ, MethodType(start_response, request))
-            if result is None or isinstance(result, (bytes, list, tuple, FileWrapper)):
-                return result
-            return _drain_in_thread(request, result)
+            request.thread = threading.get_ident()
+            try:
+                result = self._app(environ, MethodType(start_response, request))
+                if result is None or isinstance(result, (bytes, list, tuple, FileWrapper)):
+                    return result
+                return _drain_in_thread(request, result)
+            finally:
+                request.thread = 0
+                abandoned.pop(request, None)
 
-        result = await anyio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._limiter)
+        try:
+            result = await anyio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._limiter)
+        except BaseException:
+            if request.thread:
+                abandoned[request] = request.core.poller.time()
+                if not request.thread:  # it has ended between these two lines
+                    abandoned.pop(request, None)
+            raise
         await _send_result(request, result)
 
 

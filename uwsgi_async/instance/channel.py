@@ -8,10 +8,11 @@ When one end's process dies, or closes, the other end reads the end of the strea
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import socket
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 import anyio
 
@@ -19,19 +20,22 @@ from uwsgi_async.errors import BrokenError
 
 _LARGEST = 256 * 1024  # bytes of one message; the kernel takes about 200 KiB
 _MOST_FDS = 8
+# The kernel is short of something: memory, or the count of file descriptors on their way.
+_LATER = frozenset({errno.ENOBUFS, errno.ENOMEM, errno.ETOOMANYREFS})
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
     """Master to fork server, the first message.
 
-    ``options``: values by the names of their fields. ``listeners``: fd, protocol, name and url of each. ``board``: the
-    scoreboard's fd. ``state``: what `SharedState.attach` needs. ``master``: its process id. ``reloads``: how many there
-    have been.
+    ``options``: values by the names of their fields. ``listeners``: fd, protocol, name and url of each. ``files``: the
+    values of each `OwnFile` of the instance. ``board``: the scoreboard's fd. ``state``: what `SharedState.attach`
+    needs. ``master``: its process id. ``reloads``: how many there have been.
     """
 
     options: dict[str, Any]
-    listeners: list[tuple[int, str, str, str | None]]
+    listeners: list[list[Any]]
+    files: list[list[Any]]
     board: int
     state: dict[str, Any]
     master: int
@@ -58,6 +62,11 @@ class Fork:
 
 
 @dataclass(frozen=True, slots=True)
+class End:
+    """Master to fork server: there is nothing left to do. Without this, the end of the channel is the master's end."""
+
+
+@dataclass(frozen=True, slots=True)
 class Hello:
     """Worker to master, the first message: this is its process."""
 
@@ -67,6 +76,26 @@ class Hello:
 @dataclass(frozen=True, slots=True)
 class Ready:
     """Worker to master: it serves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Worn:
+    """Worker to master: another process is to take its place; ``reason`` is a sentence without its full stop.
+
+    It has moved to its spare row of the scoreboard, and serves until it is told to `Drain`.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Inherit:
+    """Master to worker: the process that it has replaced has ended, and had counted these meanwhile.
+
+    ``counts``: by the numbers of the scoreboard's columns, as text.
+    """
+
+    counts: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +133,11 @@ class Published:
     """Worker to master: the scoreboard says what this worker does now."""
 
 
-Message = Start | Loaded | Failed | Fork | Hello | Ready | Drain | Reload | Stop | Publish | Published
+Message = (
+    Start | Loaded | Failed | Fork | End | Hello | Ready | Worn | Inherit | Drain | Reload | Stop | Publish | Published
+)
 
-_KINDS: dict[str, type[Message]] = {
-    kind.__name__: kind for kind in (Start, Loaded, Failed, Fork, Hello, Ready, Drain, Reload, Stop, Publish, Published)
-}
+_KINDS: dict[str, type[Message]] = {kind.__name__: kind for kind in get_args(Message)}
 
 
 class Channel:
@@ -131,12 +160,19 @@ class Channel:
         self._sock.close()
 
     def send(self, message: Message, *fds: int) -> bool:
-        """Send now; return False when the other end is gone, or has not read for so long that nothing more fits."""
+        """Send now; return False when the other end is gone, or has not read for so long that nothing more fits.
+
+        Raises `BrokenError` for a message that no channel takes.
+        """
         data = json.dumps([type(message).__name__, dataclasses.asdict(message)]).encode()
         try:
             socket.send_fds(self._sock, [data], fds)
         except (BlockingIOError, ConnectionError):
             return False
+        except OSError as error:
+            if error.errno in _LATER:
+                return False
+            raise BrokenError(f"a message of {len(data)} bytes cannot be sent: {error.strerror}") from error
         return True
 
     async def receive(self) -> Message | None:
@@ -172,7 +208,12 @@ def pair() -> tuple[socket.socket, socket.socket]:
 
 def _decode(data: bytes) -> Message:
     try:
-        kind, values = json.loads(data)
-        return _KINDS[kind](**values)
+        name, values = json.loads(data)
+        kind = _KINDS[name]
+        for field, hint in get_type_hints(kind).items():
+            wanted = get_origin(hint) or hint
+            if not isinstance(values[field], (int, float) if wanted is float else wanted):
+                raise TypeError(f"{field} must be {wanted.__name__}")
+        return kind(**values)
     except (ValueError, KeyError, TypeError) as error:
         raise BrokenError(f"expected a message of another process of this instance, got {data[:80]!r}") from error

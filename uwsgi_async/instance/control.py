@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import anyio
@@ -20,7 +20,7 @@ from uwsgi_async.handlers.mounts import Apps
 from uwsgi_async.instance.calling import is_plain
 from uwsgi_async.instance.channel import Channel, Reload, Stop
 from uwsgi_async.instance.listeners import Listener
-from uwsgi_async.instance.scoreboard import Field, Header, Scoreboard, State
+from uwsgi_async.instance.scoreboard import COUNTERS, Field, Header, Scoreboard, State
 from uwsgi_async.instance.state import SharedState
 from uwsgi_async.instance.statistics.collect import collect, collect_workers
 from uwsgi_async.instance.statistics.publish import MICROS, AppPublisher, CorePublisher, Detail, LagMeter
@@ -41,7 +41,7 @@ class Accounts:
         self._worker = worker
         self._apps: AppPublisher | None = None
         self.lag = LagMeter()
-        self._cores = CorePublisher(board, worker)
+        self._cores: CorePublisher | None = CorePublisher(board, worker)
         # What earlier processes of this worker have left.
         self._requests, self._sent, self._running = row[Field.REQUESTS], row[Field.SENT], row[Field.RUNNING_TIME]
         self._exceptions, self._harakiris = row[Field.EXCEPTIONS], row[Field.HARAKIRIS]
@@ -64,6 +64,27 @@ class Accounts:
         """Write down how many requests there have been: other processes ask for it by `total_requests`."""
         self.row[_REQUESTS] = self._requests + pool.requests
 
+    def inherit(self, counts: Mapping[Field, int]) -> None:
+        """Add what the process before this one has counted after it was replaced."""
+        self._requests += counts.get(Field.REQUESTS, 0)
+        self._sent += counts.get(Field.SENT, 0)
+        self._running += counts.get(Field.RUNNING_TIME, 0)
+        self._exceptions += counts.get(Field.EXCEPTIONS, 0)
+        self._harakiris += counts.get(Field.HARAKIRIS, 0)
+
+    def move(self, row: memoryview, pool: Pool) -> None:
+        """Go on in another row: the counters begin at zero there, and the rest goes along."""
+        self.publish(pool, Detail.CORES)
+        for field in Field:
+            row[field] = 0 if field in COUNTERS else self.row[field]
+        self.row = row
+        self._cores = self._apps = None  # their rows are the next process's
+        self._requests = -pool.requests
+        self._sent = -pool.bytes_sent
+        self._running = -int(pool.running_time * MICROS)
+        self._exceptions = -sum(core.exceptions for core in pool.cores)
+        self._harakiris = -sum(core.harakiri for core in pool.cores)
+
     def publish(self, pool: Pool, detail: Detail | None = None) -> None:
         """Write down what the pool has counted. ``detail``: for somebody who looks; None: it is just time again."""
         row = self.row
@@ -84,6 +105,8 @@ class Accounts:
         row[Field.LOOP_LAG] = int(self.lag.longest * MICROS)
         if self._apps is not None:
             self._apps.publish(requests, row[Field.EXCEPTIONS])
+        if self._cores is None:
+            return
         if detail is None:
             self._cores.publish_some(pool)
         else:
@@ -219,6 +242,14 @@ class WorkerProcess:
 
     def is_ready(self) -> bool:
         return self.accounts.row[Field.READY] != 0
+
+    def step_aside(self) -> bool:
+        """Leave the worker's row to the next process; False as long as the one before this still uses the spare."""
+        spare = self._board.spare(self.worker)
+        if self.pool is None or spare[Field.PID]:
+            return False
+        self.accounts.move(spare, self.pool)
+        return True
 
     def set_deadline(self, seconds: int) -> None:
         self.accounts.row[Field.DEADLINE] = time.monotonic_ns() + seconds * 10**9 if seconds else 0

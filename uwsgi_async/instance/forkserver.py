@@ -1,9 +1,10 @@
 """The fork server of a generation: a fresh interpreter that imports the apps once and forks workers from it.
 
 What lives here: `main`, which the master starts with one end of a channel. What does not: what a worker does
-(`worker`), when one is wanted (`master`). There is no event loop and no thread of ours in this process, so a fork
-copies a quiet one. Workers are forked twice: the one in the middle ends at once, so that the master, which the
-kernel has named the reaper of its descendants, is the parent of every worker, also when this process dies.
+(`worker`), when one is wanted (`keeper`), what is left to do when the master has died (`guardian`). There is no event
+loop and no thread of ours in this process, so a fork copies a quiet one. Workers are forked twice: the one in the
+middle ends at once, so that the master, which the kernel has named the reaper of its descendants, is the parent of
+every worker, also when this process dies.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from functools import partial
 from uwsgi_async.compat.uwsgi_module import UwsgiModule, installed, make_module
 from uwsgi_async.errors import UwsgiAsyncError
 from uwsgi_async.handlers.mounts import Apps
-from uwsgi_async.instance.channel import Channel, Failed, Fork, Loaded, Start
+from uwsgi_async.instance.channel import Channel, End, Failed, Fork, Loaded, Start
 from uwsgi_async.instance.control import WorkerProcess
+from uwsgi_async.instance.guardian import guard
 from uwsgi_async.instance.listeners import Listener
 from uwsgi_async.instance.loader import load_apps, prepare
 from uwsgi_async.instance.requestlog import configure_logging
@@ -37,16 +39,18 @@ logger = logging.getLogger("uwsgi_async")
 
 def main(fd: int) -> int:
     """Serve the master at the other end of ``fd`` until it closes; return the exit status."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # for the whole foreground group: the master decides
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    channel = Channel(socket.socket(fileno=fd))
+    _leave_signals_to_the_master()
+    channel = Channel(_take(fd))
     start, _ = channel.receive_blocking()
     if not isinstance(start, Start):
         return 1
+    os.set_inheritable(start.board, False)
     options = build(**start.options)
     configure_logging(options.log)
     listeners = [_listener(*listener) for listener in start.listeners]
     state = SharedState.attach(start.state)
+    for inherited in state.fds:
+        os.set_inheritable(inherited, False)
     with ExitStack() as stack:
         stack.enter_context(state.used())
         module = stack.enter_context(installed(make_module(information(options, listeners, reloads=start.reloads))))
@@ -59,6 +63,15 @@ def main(fd: int) -> int:
             return 1
         channel.send(Loaded())
         return _serve(channel, start, Assignment(options, listeners, load, module, state))
+
+
+def _leave_signals_to_the_master() -> None:
+    """Take no notice of what a whole group of processes gets: the end of the channel is the word to end.
+
+    Not by SIG_IGN: programs that the app starts while it is imported would inherit that.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
+        signal.signal(number, lambda _number, _frame: None)
 
 
 def _loader(options: Options, module: UwsgiModule) -> Callable[[], Apps]:
@@ -74,6 +87,9 @@ def _serve(channel: Channel, start: Start, assignment: Assignment) -> int:
     while True:
         message, fds = channel.receive_blocking()
         if message is None:
+            guard(start, assignment.listeners, assignment.options.process.reload_mercy)
+            return 0
+        if isinstance(message, End):
             return 0
         if isinstance(message, Fork) and fds and _fork():
             channel.close()
@@ -89,16 +105,31 @@ def _serve(channel: Channel, start: Start, assignment: Assignment) -> int:
 
 
 def _fork() -> bool:
-    """Fork a grandchild; True in it."""
+    """Fork a grandchild; True in it. False also when the system refuses: the closed channel tells the master."""
     sys.stdout.flush()
-    child = os.fork()
+    try:
+        child = os.fork()
+    except OSError as error:
+        logger.error("a worker cannot be forked: %s", error.strerror)
+        return False
     if child:
         os.waitpid(child, 0)
         return False
-    if os.fork():
+    try:
+        grandchild = os.fork()
+    except OSError as error:
+        logger.error("a worker cannot be forked: %s", error.strerror)
+        os._exit(1)
+    if grandchild:
         os._exit(0)
     return True
 
 
 def _listener(fd: int, protocol: str, name: str, url: str | None) -> Listener:
-    return Listener(socket.socket(fileno=fd), "http" if protocol == "http" else "uwsgi", name, url)
+    return Listener(_take(fd), "http" if protocol == "http" else "uwsgi", name, url)
+
+
+def _take(fd: int) -> socket.socket:
+    """Return the socket that was inherited as ``fd``; programs that the app starts do not inherit it."""
+    os.set_inheritable(fd, False)
+    return socket.socket(fileno=fd)

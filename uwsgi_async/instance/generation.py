@@ -1,67 +1,34 @@
 """One generation of an instance, seen from the master: a fork server and the workers that it forks.
 
-What lives here: `Generation`, which keeps its workers alive until it is drained. What does not: when a generation
-begins or ends (`master`), what happens inside the processes (`forkserver`, `worker`).
+What lives here: `Generation`, which keeps its workers until it is drained. What does not: when a generation begins or
+ends (`master`), one worker (`keeper`), the fork server (`spawning`), what happens inside the processes (`forkserver`,
+`worker`).
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import signal
-import sys
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any
 
 import anyio
 
-from uwsgi_async.errors import AppLoadError
-from uwsgi_async.instance.channel import (
-    Channel,
-    Drain,
-    Failed,
-    Fork,
-    Hello,
-    Loaded,
-    Message,
-    Publish,
-    Published,
-    Ready,
-    Start,
-    pair,
-)
+from uwsgi_async.api.statistics import InstanceStatistics
+from uwsgi_async.errors import UwsgiAsyncError
+from uwsgi_async.instance.channel import Message, Publish
+from uwsgi_async.instance.hanging import watch_processes
+from uwsgi_async.instance.keeper import Circumstances, Keeper, Process
 from uwsgi_async.instance.listeners import Listener
-from uwsgi_async.instance.reaper import Exit, Reaper
-from uwsgi_async.instance.scoreboard import Field, Header, Scoreboard, State
-from uwsgi_async.instance.state import SharedState
+from uwsgi_async.instance.reaper import Reaper
+from uwsgi_async.instance.scoreboard import Header, Scoreboard, State
+from uwsgi_async.instance.spawning import ForkServer, Holdings
+from uwsgi_async.instance.statistics.collect import collect
+from uwsgi_async.instance.statistics.publish import Detail
 from uwsgi_async.options.settings import Options
 
 logger = logging.getLogger("uwsgi_async")
 
-_SHORT_LIFE = 1.0  # seconds; a worker that dies sooner is not replaced at once
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0  # seconds before it is replaced, doubled each time
-_MOST_STARTS = 5  # of a worker that never served: then a generation that nobody depends on is given up
-_STUCK = 1.0  # seconds of a still loop beyond the harakiri limit
-_LOOK = 0.25  # seconds between two looks at the heartbeats
-_LAST_WORDS = 1.0  # seconds to write a traceback after SIGABRT
 _PUBLISH = 0.2  # seconds that a worker has to write down what it does; it may hang
-
-
-@dataclass(slots=True)
-class Worker:
-    """One worker's process. ``pid``: 0 until it has said hello. ``killed``: it hung, and its end is on the way.
-
-    ``published``: set when it has answered `Publish`.
-    """
-
-    number: int
-    channel: Channel
-    pid: int = 0
-    ready: bool = False
-    killed: bool = False
-    published: anyio.Event = field(default_factory=anyio.Event)
 
 
 class Generation:
@@ -75,8 +42,7 @@ class Generation:
     def __init__(
         self,
         options: Options,
-        listeners: Sequence[Listener],
-        state: SharedState,
+        holdings: Holdings,
         reaper: Reaper,
         on_request: Callable[[Message], None],
         reloads: int,
@@ -86,239 +52,108 @@ class Generation:
         self.board = Scoreboard.create(options.process.processes, options.cores.cores)
         self.board.header[Header.MASTER] = os.getpid()
         self.board.header[Header.RELOADS] = reloads
-        self.workers: dict[int, Worker] = {}
         self.all_ready = anyio.Event()
         self.ended = anyio.Event()
-        self.failed: str | None = None
-        self._listeners = listeners
-        self._state = state
+        self.failed: UwsgiAsyncError | None = None
+        self._state = State.STARTING
+        self._forks = ForkServer(options, holdings, self.board, reaper, reloads)
         self._reaper = reaper
         self._on_request = on_request
-        self._draining = False
+        self._keepers: list[Keeper] = []
+        self._drained = anyio.Event()
         self._served = False
-        self._idle = 0.0
-        self._channel: Channel | None = None
-        self._pid = 0
 
     def __repr__(self) -> str:
-        ready = sum(worker.ready for worker in self.workers.values())
+        ready = sum(keeper.ready for keeper in self._keepers)
         return f"<Generation {self.reloads}, {ready} of {self.board.rows} workers ready>"
 
+    @property
+    def state(self) -> State:
+        """What it does; while no worker serves, it starts."""
+        if self._state is State.SERVING and not any(process.ready for process in self.processes):
+            return State.STARTING
+        return self._state
+
+    @property
+    def processes(self) -> list[Process]:
+        """The processes of all workers, as far as they live."""
+        return [process for keeper in self._keepers for process in keeper.processes]
+
     async def start(self) -> None:
-        """Start the fork server and wait until it has loaded the app. Raises `AppLoadError` when it cannot."""
-        ours, theirs = pair()
+        """Start the fork server and wait until it has loaded the app. Raises as `ForkServer.start`."""
         try:
-            with theirs:
-                inherited = [*(listener.sock.fileno() for listener in self._listeners), self.board.fd, *self._state.fds]
-                self._pid = _spawn(theirs.fileno(), inherited)
+            await self._forks.start()
         except BaseException:
-            ours.close()
+            self.board.close()
             raise
-        self.board.header[Header.FORK_SERVER] = self._pid
-        self._channel = Channel(ours)
-        self._channel.send(
-            Start(
-                options=_values(self.options),
-                listeners=[(each.sock.fileno(), each.protocol, each.name, each.url) for each in self._listeners],
-                board=self.board.fd,
-                state=self._state.described(),
-                master=os.getpid(),
-                reloads=self.reloads,
-            )
-        )
-        answer = await self._channel.receive()
-        if not isinstance(answer, Loaded):
-            ended = await self._reaper.wait(self._pid)
-            self.close()
-            raise AppLoadError(answer.reason if isinstance(answer, Failed) else f"the fork server {ended}")
 
     async def keep(self) -> None:
         """Keep all workers alive until the generation is drained, or has failed before it ever served."""
         try:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._watch_heartbeats)
-                async with anyio.create_task_group() as workers:
-                    for number in range(1, self.board.rows + 1):
-                        workers.start_soon(self._keep_worker, number)
-                tasks.cancel_scope.cancel()
+            async with anyio.create_task_group() as helpers:
+                helpers.start_soon(self._forks.keep)
+                helpers.start_soon(watch_processes, self.options, self.board, lambda: self.processes)
+                async with anyio.create_task_group() as tasks:
+                    self._begin(Circumstances(
+                        self.options, self.board, self._forks, self._reaper, tasks,
+                        self._on_request, self._note_ready, self._give_up,
+                    ))  # fmt: skip
+                    await self._drained.wait()
+                helpers.cancel_scope.cancel()
         finally:
-            self.close()
+            self._forks.close()
+            self.board.close()
             self.ended.set()
 
     def drain(self, idle: float) -> None:
         """Let the workers end; each keeps idle connections for ``idle`` seconds."""
-        self._draining = True
-        self.board.header[Header.STATE] = State.DRAINING
-        self._idle = idle
-        for worker in self.workers.values():
-            worker.channel.send(Drain(idle))
+        self._drained.set()
+        self._become(State.DRAINING)
+        for keeper in self._keepers:
+            keeper.end(idle)
 
-    async def publish(self, detail: int) -> None:
-        """Let the workers write down what they do; wait for them, but not long for one that hangs.
+    async def look(self, listeners: Sequence[Listener], detail: Detail) -> InstanceStatistics | None:
+        """Let the workers write down what they do, and return the statistics; None when it has ended.
 
-        One call at a time.
+        It does not wait long for a worker that hangs. One call at a time.
         """
         asked = []
-        for worker in self.workers.values():
-            if worker.ready and not self._draining:
-                worker.published = anyio.Event()
-                if worker.channel.send(Publish(detail)):
-                    asked.append(worker.published)
+        for process in self.processes:
+            process.published = anyio.Event()
+            if process.ready and process.draining is None and process.channel.send(Publish(detail)):
+                asked.append(process.published)
         with anyio.move_on_after(_PUBLISH):
             for published in asked:
                 await published.wait()
+        return None if self.board.closed else collect(self.board, listeners, detail)
 
     def kill(self) -> None:
         """End what still lives at once."""
-        self._draining = True
-        for worker in self.workers.values():
-            if worker.pid:
-                self._reaper.kill(worker.pid, signal.SIGKILL)
+        self._drained.set()
+        for keeper in self._keepers:
+            keeper.kill()
 
-    def close(self) -> None:
-        """Let the fork server end. The workers do not need it."""
-        if self._channel is not None:
-            self._channel.close()
-            self._channel = None
-
-    # --- one worker -------------------------------------------------------------------------------------------
-
-    async def _keep_worker(self, number: int) -> None:
-        pause, failures = 0.0, 0
-        while not self._draining:
-            began = time.monotonic()
-            worker, ended = await self._run_worker(number)
-            if self._draining:
-                break
-            self.board.row(number)[Field.RESPAWNS] += 1
-            failures = 0 if worker.ready else failures + 1
-            if failures >= _MOST_STARTS and not self._served:
-                self.failed = self.failed or f"worker {number} {ended} {failures} times before it served"
-                self._draining = True
-                self.all_ready.set()
-                break
-            if ended.orderly:
-                logger.info("worker %d (pid: %d) has ended: starting it again", number, worker.pid)
-                pause = 0.0
-            else:
-                lived = time.monotonic() - began
-                pause = 0.0 if lived > _SHORT_LIFE else min(max(2 * pause, _FIRST_PAUSE), _LONGEST_PAUSE)
-                logger.error(
-                    "worker %d (pid: %d) %s after %.1f s: starting it again%s",
-                    number, worker.pid, ended, lived, f" in {pause:g} s" if pause else "",
-                )  # fmt: skip
-            await anyio.sleep(pause)
-
-    async def _run_worker(self, number: int) -> tuple[Worker, Exit]:
-        """Run a worker's process from its fork to its end."""
-        worker = await self._fork(number)
-        try:
-            while (message := await worker.channel.receive()) is not None:
-                self._handle(worker, message)
-            if not worker.pid:
-                return worker, Exit(0, "died at its start")
-            # The end of its channel is nearly always the end of the process.
-            with anyio.move_on_after(self.options.process.reload_mercy):
-                return worker, await self._reaper.wait(worker.pid)
-            self._reaper.kill(worker.pid, signal.SIGKILL)
-            return worker, await self._reaper.wait(worker.pid)
-        finally:
-            row = self.board.row(number)
-            row[Field.READY] = row[Field.BUSY] = row[Field.HEARTBEAT] = row[Field.DEADLINE] = 0
-            worker.channel.close()
-            del self.workers[number]
-
-    async def _fork(self, number: int) -> Worker:
-        ours, theirs = pair()
-        worker = self.workers[number] = Worker(number, Channel(ours))
-        with theirs:
-            while self._channel is None or not self._channel.send(Fork(number), theirs.fileno()):
-                await self._restart_fork_server()
-        return worker
-
-    def _handle(self, worker: Worker, message: Message) -> None:
-        if isinstance(message, Hello):
-            worker.pid = message.pid
-            verb = "Respawned" if self.board.row(worker.number)[Field.RESPAWNS] else "spawned"
-            logger.info("%s worker %d (pid: %d, cores: %d)", verb, worker.number, worker.pid, self.options.cores.cores)
-        elif isinstance(message, Ready):
-            worker.ready = True
-            if self._draining:
-                worker.channel.send(Drain(self._idle))
-            elif len(self.workers) == self.board.rows and all(each.ready for each in self.workers.values()):
-                self._served = True
-                self.board.header[Header.STATE] = State.SERVING
-                self.all_ready.set()
-        elif isinstance(message, Published):
-            worker.published.set()
-        elif isinstance(message, Failed):
-            self.failed = message.reason
-        else:
-            self._on_request(message)
-
-    async def _restart_fork_server(self) -> None:
-        """Replace a fork server that has died. Only one worker's task does it, the others find it done."""
-        if self._channel is not None:
-            self.close()
-            logger.error("the fork server %s: starting another", await self._reaper.wait(self._pid))
-            try:
-                await self.start()
-            except AppLoadError as error:
-                logger.error("the app cannot be loaded any more: %s", error)
-        if self._channel is None:
-            await anyio.sleep(_LONGEST_PAUSE)
-
-    # --- hanging workers --------------------------------------------------------------------------------------
-
-    async def _watch_heartbeats(self) -> None:
-        limit = self.options.cores.harakiri
-        while True:
-            await anyio.sleep(_LOOK)
-            now = time.monotonic_ns()
-            for worker in list(self.workers.values()):
-                row = self.board.row(worker.number)
-                still = (now - row[Field.HEARTBEAT]) / 1e9 if row[Field.HEARTBEAT] else 0.0
-                if worker.killed or not worker.pid:
-                    continue
-                if row[Field.DEADLINE] and now >= row[Field.DEADLINE]:
-                    await self._abort(worker, "HARAKIRI (user) triggered")
-                elif limit and still > limit + _STUCK:
-                    await self._abort(worker, f"HARAKIRI: its event loop has not turned for {still:.1f} s")
-
-    async def _abort(self, worker: Worker, reason: str) -> None:
-        """End a worker that hangs. SIGABRT makes it write its traceback first."""
-        worker.killed = True
-        logger.error("worker %d (pid: %d): %s; it was in:", worker.number, worker.pid, reason)
-        self._reaper.kill(worker.pid, signal.SIGABRT)
-        with anyio.move_on_after(_LAST_WORDS):
-            await self._reaper.wait(worker.pid)
+    def _begin(self, circumstances: Circumstances) -> None:
+        if self._drained.is_set():
             return
-        self._reaper.kill(worker.pid, signal.SIGKILL)
+        self._keepers = [Keeper(number, circumstances) for number in range(1, self.board.rows + 1)]
+        for keeper in self._keepers:
+            keeper.run()
 
+    def _become(self, state: State) -> None:
+        self._state = state
+        if not self.board.closed:
+            self.board.header[Header.STATE] = state
 
-def _values(options: Options) -> dict[str, Any]:
-    """Return all options by the names of their fields, as `options.build.build` takes them."""
-    values: dict[str, Any] = {}
-    for part in fields(options):
-        subsystem = getattr(options, part.name)
-        values.update((field.name, getattr(subsystem, field.name)) for field in fields(subsystem))
-    return values
+    def _note_ready(self) -> None:
+        if all(keeper.ready for keeper in self._keepers if keeper.wanted):
+            self._served = True
+            self._become(State.SERVING)
+            self.all_ready.set()
 
-
-def _spawn(channel: int, fds: Sequence[int]) -> int:
-    """Start the fork server in a fresh interpreter with the master's import path; return its process id.
-
-    It inherits ``channel`` and ``fds``, at the same numbers.
-    """
-    code = (
-        f"import sys; sys.path[:] = {sys.path!r}; "
-        f"from uwsgi_async.instance.forkserver import main; sys.exit(main({channel}))"
-    )
-    inherited = [channel, *fds]
-    for fd in inherited:
-        os.set_inheritable(fd, True)
-    try:
-        return os.posix_spawn(sys.executable, [sys.executable, "-c", code], os.environ)
-    finally:
-        for fd in inherited:
-            os.set_inheritable(fd, False)
+    def _give_up(self, reason: UwsgiAsyncError) -> None:
+        """A worker does not come to serve: nobody depends on this generation as long as it has not served."""
+        if not self._served:
+            self.failed = self.failed or reason
+            self.drain(0.0)
+            self.all_ready.set()

@@ -8,10 +8,11 @@ import errno
 import os
 import socket
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal, NoReturn
 
 from uwsgi_async.errors import AddressError, BindError, OptionError
+from uwsgi_async.instance.ownfile import OwnFile
 from uwsgi_async.wire.address import AbstractAddress, Address, FdAddress, TcpAddress, UnixAddress
 
 Protocol = Literal["http", "uwsgi"]
@@ -32,58 +33,43 @@ _HINTS = {
 
 
 @dataclass(frozen=True, slots=True)
-class _SocketFile:
-    """Which file `bind` made, and in which process, so that no one else's is removed."""
-
-    path: str
-    device: int
-    inode: int
-    pid: int
-
-    @classmethod
-    def of(cls, path: str) -> "_SocketFile":
-        status = os.lstat(path)
-        return cls(os.path.abspath(path), status.st_dev, status.st_ino, os.getpid())
-
-    def remove(self) -> None:
-        if os.getpid() != self.pid:
-            return
-        try:
-            status = os.lstat(self.path)
-            if (status.st_dev, status.st_ino) == (self.device, self.inode):
-                os.unlink(self.path)
-        except OSError:
-            return  # gone, or no longer ours to remove: a stale socket file is replaced at the next start
-
-
-@dataclass(frozen=True, slots=True)
 class Listener:
     """One listening socket.
 
     ``name`` is its address as the system tells it, such as "127.0.0.1:4321" or a path. ``url`` is where an HTTP
     client on this machine reaches it, also when it listens at every address; None for uwsgi and UNIX sockets.
+    ``file``: the socket file that was made for it; only the process that opened it removes it.
     """
 
     sock: socket.socket
     protocol: Protocol
     name: str
     url: str | None
-    _file: _SocketFile | None = None
+    file: OwnFile | None = None
+    _opener: int = field(default_factory=os.getpid)
 
     def close(self) -> None:
         """Close the socket, and remove the UNIX socket file that was made for it. May be called again."""
         if self.sock.fileno() == -1:
             return
-        if self._file is not None:
-            self._file.remove()
+        if self.file is not None and os.getpid() == self._opener:
+            self.file.remove()
         self.sock.close()
 
 
-def open_listener(address: Address, *, protocol: Protocol, backlog: int, chmod: str | None = None) -> Listener:
+def open_listener(
+    address: Address,
+    *,
+    protocol: Protocol,
+    backlog: int,
+    chmod: str | None = None,
+    chown: tuple[int, int] | None = None,
+) -> Listener:
     """Return the open listener of an address.
 
     ``backlog``: connections that the kernel queues. ``chmod``: mode of a UNIX socket's file in octal, e.g. "660";
-    None leaves it to the umask. A socket of `FdAddress` keeps its own backlog; its file stays when it is closed.
+    None leaves it to the umask. ``chown``: user and group of that file; -1 leaves the group. A socket of `FdAddress`
+    keeps its own backlog; its file stays when it is closed.
 
     Raises `BindError` when the system refuses, `AddressError` when the address cannot be used as it is, `OptionError`
     when ``chmod`` is not a mode.
@@ -97,7 +83,7 @@ def open_listener(address: Address, *, protocol: Protocol, backlog: int, chmod: 
     elif isinstance(address, AbstractAddress):
         sock = _bind(address, socket.AF_UNIX, f"\0{address.name}")
     else:
-        sock, file = _bind_unix(address, mode)
+        sock, file = _bind_unix(address, mode, chown)
     if not isinstance(address, FdAddress):
         try:
             sock.listen(backlog)
@@ -158,20 +144,22 @@ def _bind(address: Address, family: int, where: object) -> socket.socket:
     return sock
 
 
-def _bind_unix(address: UnixAddress, mode: int | None) -> tuple[socket.socket, _SocketFile]:
+def _bind_unix(address: UnixAddress, mode: int | None, owner: tuple[int, int] | None) -> tuple[socket.socket, OwnFile]:
     size = len(os.fsencode(address.path))
     if size > _MAX_UNIX_PATH:
         raise AddressError(f"the path of a UNIX socket has at most {_MAX_UNIX_PATH} bytes, not {size}: {address.path}")
     _remove_stale(address)
     sock = _bind(address, socket.AF_UNIX, address.path)
-    file = _SocketFile.of(address.path)
-    if mode is not None:
-        try:
-            os.chmod(address.path, mode)  # before listen: nobody can have connected yet
-        except OSError as error:
-            file.remove()
-            sock.close()
-            _fail(address, error)
+    file = OwnFile.of(address.path)
+    try:  # before listen: nobody can have connected yet
+        if mode is not None:
+            os.chmod(address.path, mode)
+        if owner is not None:
+            os.chown(address.path, *owner)
+    except OSError as error:
+        file.remove()
+        sock.close()
+        _fail(address, error)
     return sock, file
 
 

@@ -19,81 +19,90 @@ import anyio
 from anyio.abc import TaskGroup
 
 from uwsgi_async.api.statistics import InstanceStatistics
-from uwsgi_async.errors import UsageError, UwsgiAsyncError
+from uwsgi_async.errors import UwsgiAsyncError
 from uwsgi_async.instance.channel import Message, Reload, Stop
+from uwsgi_async.instance.daemon import Launch
 from uwsgi_async.instance.generation import Generation
-from uwsgi_async.instance.listeners import Listener
+from uwsgi_async.instance.keeper import IDLE
 from uwsgi_async.instance.reaper import Reaper, adopt_descendants
 from uwsgi_async.instance.scoreboard import Header, State
 from uwsgi_async.instance.server import open_listeners
+from uwsgi_async.instance.spawning import Holdings
+from uwsgi_async.instance.standing import take_place
 from uwsgi_async.instance.state import SharedState
 from uwsgi_async.instance.statistics.collect import collect
 from uwsgi_async.instance.statistics.publish import Detail
-from uwsgi_async.instance.statistics.server import StatsServer, open_stats
+from uwsgi_async.instance.statistics.server import StatsServer, open_local_stats, open_stats
 from uwsgi_async.options.settings import Options
 
 logger = logging.getLogger("uwsgi_async")
 
-_IDLE = 5.0  # seconds that workers which are replaced keep idle connections: a request may be on its way
-
 _SIGNALS = (signal.SIGCHLD, signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 
-async def run_master(options: Options, read_options: Callable[[], Options]) -> None:
+async def run_master(options: Options, read_options: Callable[[], Options], launch: Launch) -> None:
     """Run an instance with a master until it is told to stop.
 
-    ``read_options``: called at each reload, for options that have changed. Raises `UwsgiAsyncError` when the instance
-    cannot be started: then nothing is left running.
+    ``read_options``: called at each reload, for options that have changed. ``launch``: is told of the start. Raises
+    `UwsgiAsyncError` when the instance cannot be started: then nothing is left running.
     """
     with ExitStack() as stack:
         listeners = open_listeners(options, stack)
-        faces = open_stats(options, stack, local=True)
-        if options.process.pidfile is not None:
-            stack.callback(_write_pidfile(options.process.pidfile))
+        faces = open_stats(options, stack)
+        opened = (*listeners, *(face.listener for face in faces))
+        files = [listener.file for listener in opened if listener.file is not None]
+        files += take_place(options, stack)
+        faces += open_local_stats(stack)
         state = SharedState.create(options)
         stack.callback(state.close)
         adopt_descendants()
-        master = Master(listeners, state, read_options)
+        if options.system.daemonize is not None:
+            launch.report()
+        master = Master(Holdings(listeners, files, state), read_options)
         state.observe(master.glance)
-        await master.run(options, StatsServer(options.stats, faces, master))
+        await master.run(options, launch, StatsServer(options.stats, faces, master))
 
 
 class Master:
     """The life of the master. `reload` and `stop` may be called at any time, from its event loop."""
 
-    def __init__(self, listeners: list[Listener], state: SharedState, read_options: Callable[[], Options]) -> None:
-        self._listeners = listeners
-        self._state = state
+    def __init__(self, holdings: Holdings, read_options: Callable[[], Options]) -> None:
+        self._holdings = holdings
         self._read_options = read_options
         self._reaper = Reaper()
+        self._die_on_term = True
         self._generation: Generation | None = None
+        self._generations: list[Generation] = []  # all that have not ended
+        self._beginning: Generation | None = None
+        self._newest: Generation | None = None
+        self._start = anyio.CancelScope()
+        self._started = time.time_ns() // 1000
         self._reloads = self._failed_reloads = 0
         self._reload_wanted = False
         self._reloading = False
         self._stopping = False
         self._tasks: TaskGroup | None = None
-        self._started = time.time_ns() // 1000
-        self._newest: Generation | None = None
 
     def __repr__(self) -> str:
         return f"<Master {os.getpid()}: {self._generation!r}>"
 
-    async def run(self, options: Options, stats: StatsServer) -> None:
+    async def run(self, options: Options, launch: Launch, stats: StatsServer) -> None:
         """Start the first generation and serve until `stop`. Raises `UwsgiAsyncError` when it cannot be started."""
         error: UwsgiAsyncError | None = None
+        self._die_on_term = _dies_on_term(options)
         with anyio.open_signal_receiver(*_SIGNALS) as signals:
             async with anyio.create_task_group() as watch:
                 watch.start_soon(self._watch_signals, signals)
                 watch.start_soon(stats.run)
-                watch.start_soon(self._state.maintain)
+                watch.start_soon(self._holdings.state.maintain)
                 try:
                     async with anyio.create_task_group() as self._tasks:
                         logger.info("spawned the master process (pid: %d)", os.getpid())
                         self._generation = await self._begin(options)
-                        if self._stopping:
-                            self._generation.drain(0)
-                        for listener in self._listeners:
-                            logger.info("*** uwsgi-async serves %s ***", listener.url or listener.name)
+                        if self._generation is not None:
+                            for listener in self._holdings.listeners:
+                                logger.info("*** uwsgi-async serves %s ***", listener.url or listener.name)
+                            launch.report()
                 except* UwsgiAsyncError as errors:
                     error = next(each for each in _leaves(errors) if isinstance(each, UwsgiAsyncError))
                 watch.cancel_scope.cancel()
@@ -103,66 +112,81 @@ class Master:
 
     @property
     def state(self) -> State:
-        """Whether the instance serves: some worker does, during a reload one of the old generation."""
+        """Whether the instance serves: during a reload the old generation does."""
         generation = self._generation or self._newest
-        if generation is None:
-            return State.STARTING
-        state = generation.board.state
-        if state is State.SERVING and not any(worker.ready for worker in generation.workers.values()):
-            return State.STARTING
-        return state
+        return State.STARTING if generation is None else generation.state
 
     async def look(self, detail: Detail) -> InstanceStatistics | None:
-        """Return the statistics, for the stats server; None before there is a generation."""
+        """Return the statistics, for the stats server; None before there is a generation and behind the last one."""
         generation = self._generation or self._newest
         if generation is None:
             return None
-        await generation.publish(detail)
-        return replace(collect(generation.board, self._listeners, detail), sections=self._state.sections())
+        found = await generation.look(self._holdings.listeners, detail)
+        return None if found is None else replace(found, sections=self._holdings.state.sections())
 
     def glance(self, detail: Detail) -> InstanceStatistics | None:
         """Return the statistics as they were when the workers last wrote them down, a moment ago, without sections."""
         generation = self._generation or self._newest
-        return None if generation is None else collect(generation.board, self._listeners, detail)
+        if generation is None or generation.board.closed:
+            return None
+        return collect(generation.board, self._holdings.listeners, detail)
 
-    def reload(self) -> None:
-        """Begin a graceful reload; one that is asked for while another runs begins behind it, once."""
+    def reload(self, *, brutal: bool = False) -> None:
+        """Begin a reload; one that is asked for while another runs begins behind it, once.
+
+        ``brutal``: the old workers are killed as soon as the new ones serve, with the requests that they have.
+        """
         if self._stopping or self._tasks is None:
             return
         if self._reloading:
             self._reload_wanted = True
             return
         self._reloading = True
-        self._tasks.start_soon(self._reload)
+        self._tasks.start_soon(self._reload, brutal)
 
     def stop(self, reason: str) -> None:
         """Drain the workers and end; asked for a second time, kill them."""
         if self._stopping:
             logger.info("%s: killing the workers", reason)
-            if self._generation is not None:
-                self._generation.kill()
+            for generation in self._generations:
+                generation.kill()
             return
         logger.info("%s: finishing the running requests", reason)
         self._stopping = True
-        if self._generation is not None and self._tasks is not None:
-            self._generation.drain(0)
-            self._tasks.start_soon(self._kill_late, self._generation)
+        self._start.cancel()
+        for generation in self._generations:
+            if generation is self._beginning:
+                generation.kill()  # it does not serve yet, so nobody waits for it
+            else:
+                generation.drain(0)
 
-    async def _begin(self, options: Options) -> Generation:
-        """Start a generation and wait until all its workers serve."""
+    async def _begin(self, options: Options) -> Generation | None:
+        """Start a generation and wait until all its workers serve; None when the instance is stopped meanwhile."""
         assert self._tasks is not None
-        generation = Generation(options, self._listeners, self._state, self._reaper, self._handle, self._reloads)
+        if self._stopping:
+            return None
+        generation = Generation(options, self._holdings, self._reaper, self._handle, self._reloads)
         generation.board.header[Header.STARTED] = self._started
         generation.board.header[Header.FAILED_RELOADS] = self._failed_reloads
         self._newest = generation
-        await generation.start()
-        self._tasks.start_soon(generation.keep)
-        await generation.all_ready.wait()
+        with anyio.CancelScope() as self._start:
+            await generation.start()
+            self._beginning = generation
+            self._generations.append(generation)
+            self._tasks.start_soon(self._keep, generation)
+            await generation.all_ready.wait()
+        self._beginning = None
         if generation.failed is not None:
-            raise UsageError(generation.failed)
-        return generation
+            raise generation.failed
+        return None if self._stopping else generation
 
-    async def _reload(self) -> None:
+    async def _keep(self, generation: Generation) -> None:
+        try:
+            await generation.keep()
+        finally:
+            self._generations.remove(generation)
+
+    async def _reload(self, brutal: bool) -> None:
         began = time.monotonic()
         logger.info("reloading: starting new workers, the old ones serve until these do")
         old = self._generation
@@ -170,32 +194,26 @@ class Master:
         self._reloads += 1
         try:
             new = await self._begin(self._read_options())
-        except UwsgiAsyncError as error:
+        except (UwsgiAsyncError, OSError) as error:
             self._reloads -= 1
             self._failed_reloads += 1
-            old.board.header[Header.FAILED_RELOADS] = self._failed_reloads
+            if not old.board.closed:
+                old.board.header[Header.FAILED_RELOADS] = self._failed_reloads
             logger.error("the reload has failed, the old workers go on: %s", error)
         else:
+            if new is None:
+                return
             self._generation = new
-            old.drain(_IDLE)
+            self._die_on_term = _dies_on_term(new.options)
+            if brutal:
+                old.kill()
+            else:
+                old.drain(IDLE)
             logger.info("reloaded in %.2f s: the new workers serve", time.monotonic() - began)
-            if self._tasks is not None:
-                self._tasks.start_soon(self._kill_late, old)
-            if self._stopping:
-                new.drain(0)
         self._reloading = False
         if self._reload_wanted:
             self._reload_wanted = False
             self.reload()
-
-    async def _kill_late(self, generation: Generation) -> None:
-        """Kill the workers of a drained generation that need longer than the mercy allows."""
-        mercy = generation.options.process.reload_mercy
-        with anyio.move_on_after(mercy):
-            await generation.ended.wait()
-            return
-        logger.error("%d workers have not ended within %g s (option reload-mercy)", len(generation.workers), mercy)
-        generation.kill()
 
     def _handle(self, message: Message) -> None:
         if isinstance(message, Reload):
@@ -209,8 +227,14 @@ class Master:
                 self._reaper.collect()
             elif number == signal.SIGHUP:
                 self.reload()
+            elif number == signal.SIGTERM and not self._die_on_term:
+                self.reload(brutal=True)
             else:
                 self.stop(f"{signal.Signals(number).name} received")
+
+
+def _dies_on_term(options: Options) -> bool:
+    return options.process.die_on_term and not options.process.no_die_on_term
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
@@ -218,20 +242,3 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
     for each in group.exceptions:
         leaves += _leaves(each) if isinstance(each, BaseExceptionGroup) else [each]
     return leaves
-
-
-def _write_pidfile(path: str) -> Callable[[], None]:
-    """Write this process's id to ``path``; return what removes the file again."""
-    try:
-        with open(path, "w") as file:
-            file.write(f"{os.getpid()}\n")
-    except OSError as error:
-        raise UsageError(f"pidfile: cannot write {path!r}: {error.strerror}") from error
-
-    def remove() -> None:
-        try:
-            os.unlink(path)
-        except FileNotFoundError:
-            pass
-
-    return remove

@@ -1,8 +1,8 @@
 """Whose process has ended, and how: for all descendants of the master.
 
-What lives here: `Reaper`. What does not: what is done about it (`generation`). The master is the reaper of its
-descendants by the kernel's word, so a worker whose fork server has died is still its child, and as process 1 of a
-container it also takes care of the orphans of others.
+What lives here: `Reaper`, `Child`, `Exit`. What does not: what is done about it (`keeper`, `spawning`). The master is
+the reaper of its descendants by the kernel's word, so a worker whose fork server has died is still its child, and as
+process 1 of a container it also takes care of the orphans of others.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import anyio
 logger = logging.getLogger("uwsgi_async")
 
 _PR_SET_CHILD_SUBREAPER = 36  # <sys/prctl.h>
+_MOST_STRANGERS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +37,71 @@ class Exit:
         if self.words:
             return self.words
         if self.status < 0:
-            return f"was killed by signal {-self.status} ({signal.Signals(-self.status).name})"
+            return f"was killed by signal {-self.status} ({_signal_name(-self.status)})"
         return f"ended with status {self.status}"
 
 
-class Reaper:
-    """Collects the ends of processes. `collect` is to be called whenever SIGCHLD has come."""
+class Child:
+    """One process that was adopted. ``exit``: None as long as it lives."""
 
-    def __init__(self) -> None:
-        self._exits: dict[int, Exit] = {}
-        self._waiting: dict[int, anyio.Event] = {}
+    def __init__(self, pid: int, reaper: Reaper) -> None:
+        self.pid = pid
+        self.exit: Exit | None = None
+        self._reaper = reaper
+        self._ended = anyio.Event()
 
     def __repr__(self) -> str:
-        return f"<Reaper, {len(self._waiting)} processes waited for>"
+        return f"<Child {self.pid} {self.exit or 'lives'}>"
+
+    async def wait(self) -> Exit:
+        """Wait for its end; several may wait."""
+        self._reaper.collect()
+        if self.exit is None:
+            await self._ended.wait()
+        assert self.exit is not None
+        return self.exit
+
+    def kill(self, number: signal.Signals) -> None:
+        """Send a signal, unless the process has ended: its number may belong to a stranger by now."""
+        self._reaper.collect()
+        if self.exit is None:
+            try:
+                os.kill(self.pid, number)
+            except ProcessLookupError:
+                pass
+
+    def end(self, end: Exit) -> None:
+        """Note its end. For the reaper."""
+        self.exit = end
+        self._ended.set()
+
+
+class Reaper:
+    """Collects the ends of processes. `collect` is to be called whenever SIGCHLD has come.
+
+    A process that has ended is forgotten at once, because the kernel gives its number to others. Only of strangers the
+    last ends are kept: a worker may be dead before its first message is read.
+    """
+
+    def __init__(self) -> None:
+        self._children: dict[int, Child] = {}
+        self._strangers: dict[int, Exit] = {}
+
+    def __repr__(self) -> str:
+        return f"<Reaper, {len(self._children)} processes waited for>"
+
+    def adopt(self, pid: int) -> Child:
+        """Return the child with this process id, which may have ended already."""
+        self.collect()
+        child = self._children.get(pid)
+        if child is None:
+            child = Child(pid, self)
+            end = self._strangers.pop(pid, None)
+            if end is not None and not _exists(pid):  # else the number is in use again, by the one that is meant
+                child.end(end)
+            else:
+                self._children[pid] = child
+        return child
 
     def collect(self) -> None:
         """Note every child that has ended."""
@@ -59,25 +112,14 @@ class Reaper:
                 return
             if pid == 0:
                 return
-            self._exits[pid] = Exit(os.waitstatus_to_exitcode(status))
-            if pid in self._waiting:
-                self._waiting.pop(pid).set()
-
-    async def wait(self, pid: int) -> Exit:
-        """Wait for the end of ``pid``, a descendant; several may wait for the same."""
-        self.collect()
-        while pid not in self._exits:
-            await self._waiting.setdefault(pid, anyio.Event()).wait()
-        return self._exits[pid]
-
-    def kill(self, pid: int, number: signal.Signals) -> None:
-        """Send a signal, unless the process has ended: its number may belong to a stranger by now."""
-        self.collect()
-        if pid not in self._exits:
-            try:
-                os.kill(pid, number)
-            except ProcessLookupError:
-                pass
+            end = Exit(os.waitstatus_to_exitcode(status))
+            child = self._children.pop(pid, None)
+            if child is not None:
+                child.end(end)
+                continue
+            self._strangers[pid] = end
+            while len(self._strangers) > _MOST_STRANGERS:
+                del self._strangers[next(iter(self._strangers))]
 
 
 def adopt_descendants() -> None:
@@ -85,3 +127,20 @@ def adopt_descendants() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         logger.warning("cannot become the reaper of descendants: %s", os.strerror(ctypes.get_errno()))
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a realtime signal
+        return f"SIGRTMIN+{number - signal.SIGRTMIN}" if number >= signal.SIGRTMIN else "unknown"

@@ -4,6 +4,10 @@ What lives here: `Scoreboard`: one row of 64-bit integers for the instance, one 
 cores and apps, and room for the vars of each core's request. What does not: who writes what (`worker`, `master`,
 `statistics.publish`), and what is told to the outside (`statistics.collect`). A number is written by one process only
 and is read and written at once, so there is no lock. The memory has no name: it is gone with the last process.
+
+While a worker is replaced it has two processes. The new one has the worker's rows; the old one has moved to the spare
+row, where it counts from zero, and what it has counted there is added by the new one in the end. It tells nothing of
+its cores and apps any more.
 """
 
 from __future__ import annotations
@@ -98,6 +102,9 @@ class AppField(IntEnum):
     LENGTH = 5
 
 
+COUNTERS = (Field.REQUESTS, Field.EXCEPTIONS, Field.HARAKIRIS, Field.SENT, Field.RUNNING_TIME)
+"""What goes on counting when one process takes another's place."""
+
 MOST_APPS = 64
 """Apps of a worker that there is room for; as many as uWSGI has room for (option max-apps)."""
 
@@ -115,7 +122,10 @@ _VARS_WIDTH = (VARS_SIZE + 16) // _ITEM  # before the bytes: when the request be
 
 
 class Scoreboard:
-    """The tables. ``rows`` is the number of workers; worker ``n`` has row ``n``, from 1. ``cores``: of each worker."""
+    """The tables. ``rows`` is the number of workers; worker ``n`` has row ``n``, from 1, and one spare row.
+
+    ``cores``: of each worker.
+    """
 
     def __init__(self, fd: int, rows: int, cores: int) -> None:
         self.fd = fd
@@ -145,6 +155,10 @@ class Scoreboard:
         return f"<Scoreboard of {self.rows} workers with {self.cores} cores>"
 
     @property
+    def closed(self) -> bool:
+        return self._map.closed
+
+    @property
     def header(self) -> memoryview:
         """The row of the instance, to be indexed with `Header`."""
         return self._cells[:_WIDTH]
@@ -158,6 +172,12 @@ class Scoreboard:
         if not 0 < worker <= self.rows:
             raise IndexError(f"there is no worker {worker}: the instance has {self.rows}")
         return self._cells[worker * _WIDTH : (worker + 1) * _WIDTH]
+
+    def spare(self, worker: int) -> memoryview:
+        """Return the row of a worker's process that is being replaced; its ``PID`` is 0 when there is none."""
+        self.row(worker)
+        at = (self.rows + worker) * _WIDTH
+        return self._cells[at : at + _WIDTH]
 
     # --- cores ------------------------------------------------------------------------------------------------
 
@@ -227,10 +247,10 @@ class Scoreboard:
         return first + ((worker - 1) * MOST_APPS + number) * _APP_WIDTH
 
     def _core_at(self, worker: int, core: int) -> int:
-        return (self.rows + 1) * _WIDTH + self._core_index(worker, core) * _CORE_WIDTH
+        return (2 * self.rows + 1) * _WIDTH + self._core_index(worker, core) * _CORE_WIDTH
 
     def _vars_at(self, worker: int, core: int) -> int:
-        first = (self.rows + 1) * _WIDTH + self.rows * self.cores * _CORE_WIDTH
+        first = (2 * self.rows + 1) * _WIDTH + self.rows * self.cores * _CORE_WIDTH
         return first + self._core_index(worker, core) * _VARS_WIDTH
 
     def _core_index(self, worker: int, core: int) -> int:
@@ -247,4 +267,4 @@ class Scoreboard:
 
 
 def _cells(rows: int, cores: int) -> int:
-    return (rows + 1) * _WIDTH + rows * (cores * (_CORE_WIDTH + _VARS_WIDTH) + MOST_APPS * _APP_WIDTH)
+    return (2 * rows + 1) * _WIDTH + rows * (cores * (_CORE_WIDTH + _VARS_WIDTH) + MOST_APPS * _APP_WIDTH)

@@ -38,8 +38,9 @@ from uwsgi_async.instance.calling import App, make_handler
 from uwsgi_async.instance.control import SingleProcess
 from uwsgi_async.instance.listeners import Listener, open_listener, systemd_fds
 from uwsgi_async.instance.requestlog import RequestLog
+from uwsgi_async.instance.standing import find_owner, take_place
 from uwsgi_async.instance.state import SharedState
-from uwsgi_async.instance.statistics.server import StatsServer, open_stats
+from uwsgi_async.instance.statistics.server import StatsServer, open_local_stats, open_stats
 from uwsgi_async.instance.watchdog import Watchdog
 from uwsgi_async.options.build import build, by_field
 from uwsgi_async.options.declare import declarations
@@ -65,6 +66,7 @@ class Server:
         self.stats = tuple(stats)
         self._pool = pool
         self._acceptors = acceptors
+        self._listeners = listeners
         self.addresses = tuple(listener.url or f"{listener.protocol}://{listener.name}" for listener in listeners)
         self.url = next((listener.url for listener in listeners if listener.url), "")
 
@@ -88,6 +90,18 @@ class Server:
         if idle > 0:
             with anyio.move_on_after(idle):
                 await self._pool.deserted()
+
+    def let_go(self) -> None:
+        """Accept what waits already, and close the listening sockets in this process.
+
+        For a worker whose master is gone: its address is to be free for the next instance, and nobody is to wait there
+        in vain.
+        """
+        for acceptor in self._acceptors:
+            acceptor.on_event(0)
+            acceptor.close()
+        for listener in self._listeners:
+            listener.sock.close()
 
     def statistics(self) -> PoolStatistics:
         """Return what the cores and connections do now, and have done."""
@@ -130,7 +144,10 @@ async def serve(
     """
     with ExitStack() as stack:
         listeners = open_listeners(options, stack)
-        faces = open_stats(options, stack, local=local_stats)
+        faces = open_stats(options, stack)
+        take_place(options, stack)
+        if local_stats:
+            faces += open_local_stats(stack)
         state = SharedState.create(options)
         stack.callback(state.close)
         stack.enter_context(state.used())
@@ -197,6 +214,8 @@ async def serve_apps(
 def open_listeners(options: Options, stack: ExitStack) -> list[Listener]:
     """Open every socket that the options name; ``stack`` closes them. Raises `OptionError` when there is none."""
     listeners = []
+    chown = options.sockets.chown_socket
+    owner = None if chown is None else find_owner("chown-socket", chown)
     for protocol, addresses in (("http", options.sockets.http_socket), ("uwsgi", options.sockets.socket)):
         for text in addresses:
             listener = open_listener(
@@ -204,6 +223,7 @@ def open_listeners(options: Options, stack: ExitStack) -> list[Listener]:
                 protocol="http" if protocol == "http" else "uwsgi",
                 backlog=options.sockets.listen,
                 chmod=options.sockets.chmod_socket,
+                chown=owner,
             )
             stack.callback(listener.close)
             listeners.append(listener)

@@ -46,9 +46,7 @@ class Surroundings:
         for name, value in variables(options.load):
             _set(name, value)
         time.tzset()  # TZ may be one of them
-        process = options.process
-        if process.pidfile is not None:
-            options = replace(options, process=replace(process, pidfile=os.path.abspath(process.pidfile)))
+        options = _with_fixed_paths(options)
         if options.load.chdir is not None:
             change_directory("chdir", options.load.chdir)
         self._entered = options  # only what has worked: a reload that fails keeps the former ones
@@ -81,6 +79,18 @@ class Surroundings:
             raise
         finally:
             os.close(here)
+
+
+def _with_fixed_paths(options: Options) -> Options:
+    """Return the options with the paths that are relative to the directory of the start, as in uWSGI, made absolute."""
+    process, system = options.process, options.system
+    if process.pidfile is not None:
+        process = replace(process, pidfile=os.path.abspath(process.pidfile))
+    for name in ("daemonize", "daemonize2"):
+        path = getattr(system, name)
+        if path is not None:
+            system = replace(system, **{name: os.path.abspath(path)})
+    return replace(options, process=process, system=system)
 
 
 def variables(options: LoadOptions) -> Iterator[tuple[str, str | None]]:

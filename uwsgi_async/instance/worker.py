@@ -1,31 +1,33 @@
 """A worker: serves on the listeners it was given until the master, a limit or a signal ends it.
 
 What lives here: `work`, the life of a worker's process from its fork to its end. What does not: the fork
-(`forkserver`), requests (`cores`), who replaces it (`master`).
+(`forkserver`), requests (`cores`), who replaces it (`keeper`), when it is worn out (`limits`).
 """
 
 from __future__ import annotations
 
+import atexit
 import faulthandler
 import logging
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import anyio
-from anyio import CancelScope
 
 from uwsgi_async.api.process import controlled
 from uwsgi_async.compat.uwsgi_module import UwsgiModule
 from uwsgi_async.cores.request import Request
 from uwsgi_async.errors import UwsgiAsyncError
 from uwsgi_async.handlers.mounts import Apps
-from uwsgi_async.instance.channel import Drain, Failed, Hello, Publish, Published, Ready
-from uwsgi_async.instance.control import WorkerProcess
+from uwsgi_async.instance.channel import Drain, Failed, Hello, Inherit, Publish, Published, Ready, Worn
+from uwsgi_async.instance.control import BEAT, WorkerProcess
+from uwsgi_async.instance.hanging import TRACEBACK
+from uwsgi_async.instance.limits import Wear, worn_out
 from uwsgi_async.instance.listeners import Listener
 from uwsgi_async.instance.loader import finish
 from uwsgi_async.instance.scoreboard import Field
@@ -36,11 +38,9 @@ from uwsgi_async.options.settings import Options
 
 logger = logging.getLogger("uwsgi_async")
 
-_IDLE = 5.0  # seconds that a worker which is replaced keeps idle connections, for the request that may be on its way
-_MEGABYTE = 1 << 20
 
-EXIT_LOAD = 3
-"""A worker's exit status when it could not load its app."""
+EXIT_LOAD = 22
+"""A worker's exit status when it could not load its app, as in uWSGI (UWSGI_FAILED_APP_CODE)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,21 +55,18 @@ class Assignment:
 
 
 def work(process: WorkerProcess, assignment: Assignment) -> int:
-    """Serve until told to end; return the process's exit status."""
-    faulthandler.enable()  # the master ends a worker that hangs by SIGABRT, and this names the line where it hung
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
-        signal.signal(number, signal.SIG_IGN)  # for the whole foreground group: the master passes on what they mean
-    process.channel.send(Hello(os.getpid()))
-    options = assignment.options
-    loop = options.loop
+    """Serve until told to end; return the process's exit status. Raises nothing."""
     try:
+        _prepare_signals()
+        process.channel.send(Hello(os.getpid()))
         with controlled(process):
             apps = assignment.load()
             process.accounts.loaded(apps, assignment.options)
             hook = getattr(assignment.module, "post_fork_hook", None)
             if hook is not None:
                 hook()
-            finish(options.load)
+            finish(assignment.options.load)
+            loop = assignment.options.loop
             anyio.run(
                 _serve,
                 process,
@@ -78,97 +75,134 @@ def work(process: WorkerProcess, assignment: Assignment) -> int:
                 backend="trio" if loop.trio else "asyncio",
                 backend_options={"use_uvloop": True} if loop.uvloop else {},
             )
-            _call_atexit(assignment.module)
+            _say_goodbye(assignment.module)
     except UwsgiAsyncError as error:
         process.channel.send(Failed(str(error)))
         logger.error("worker %d: %s", process.worker, error, exc_info=error.__cause__)
         return EXIT_LOAD
+    except SystemExit as error:  # in the app while it was imported, or in its hooks
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    except BaseException:
+        logger.exception("worker %d ends because of an error", process.worker)
+        return 1
     return 0
+
+
+def _prepare_signals() -> None:
+    """Let the master decide about what a whole foreground group gets, and name the line where this process hangs.
+
+    No signal is ignored, because programs that the app starts would inherit that.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, _ignore)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    faulthandler.enable()
+    faulthandler.register(TRACEBACK)
+
+
+def _ignore(_number: int, _frame: object) -> None:
+    pass
 
 
 async def _serve(process: WorkerProcess, apps: Apps, assignment: Assignment) -> None:
     options = assignment.options
-    done = anyio.Event()
-    most = options.process.max_requests
+    wear = _WearAndTear(process, options)
 
     count_app = process.accounts.count_app
 
     def count(request: Request) -> None:
-        pool = request.connection.pool
-        process.accounts.count(pool)
+        process.accounts.count(request.connection.pool)
         if count_app is not None:
             count_app(request)
-        if most and pool.requests >= most and not done.is_set():
-            logger.info("worker %d has served %d requests (option max-requests)", process.worker, most)
-            done.set()
 
-    async with anyio.create_task_group() as watch:
+    async with anyio.create_task_group() as tasks:
         async with serve_apps(apps, options, assignment.listeners, count) as server:
             process.pool = server.pool
-            watch.start_soon(_beat, process, server, assignment, done)
+            tasks.start_soon(_beat, process, server, assignment.state, wear)
+            tasks.start_soon(_watch_sigterm, wear)
             process.accounts.row[Field.READY] = 1
             process.channel.send(Ready())
-            idle = 0.0
-            async with anyio.create_task_group() as waiting:
-                waiting.start_soon(_wait, done.wait, waiting.cancel_scope)
-                waiting.start_soon(_wait_for_sigterm, waiting.cancel_scope)
-                idle = await _listen(process, waiting.cancel_scope) or _IDLE
-            await server.retire(idle)
-        watch.cancel_scope.cancel()
-    assignment.state.publish()
+            idle = await _listen(process)
+            if idle is None:
+                logger.error("the master is gone: worker %d finishes its requests and ends", process.worker)
+                server.let_go()
+            async with anyio.create_task_group() as retiring:
+                retiring.start_soon(_hurry, process, retiring.cancel_scope)
+                await server.retire(idle or 0.0)
+                retiring.cancel_scope.cancel()
+        process.accounts.publish(server.pool)  # with what has ended since the last beat
+        assignment.state.publish()
+        tasks.cancel_scope.cancel()
 
 
-async def _wait(event: Callable[[], Any], scope: CancelScope) -> None:
-    await event()
-    scope.cancel()
-
-
-async def _wait_for_sigterm(scope: CancelScope) -> None:
-    with anyio.open_signal_receiver(signal.SIGTERM) as signals:
-        async for _ in signals:
-            scope.cancel()
-            return
-
-
-async def _listen(process: WorkerProcess, scope: CancelScope) -> float | None:
-    """Wait for the master's word to end, or for the master's own end; return the seconds to keep idle connections."""
-    idle = 0.0
+async def _listen(process: WorkerProcess) -> float | None:
+    """Wait for the master's word to end; return the seconds to keep idle connections, None when the master is gone."""
     while (message := await process.channel.receive()) is not None:
         if isinstance(message, Drain):
-            idle = message.idle
-            break
+            return message.idle
         if isinstance(message, Publish):
             process.publish(Detail(message.detail))
             process.channel.send(Published())
-    else:
-        logger.error("the master is gone: worker %d finishes its requests and ends", os.getpid())
+        elif isinstance(message, Inherit):
+            process.accounts.inherit({Field(int(number)): count for number, count in message.counts.items()})
+    return None
+
+
+async def _hurry(process: WorkerProcess, scope: anyio.CancelScope) -> None:
+    """Cut the time for idle connections short when the master says so, or is gone."""
+    while await _listen(process):
+        pass
     scope.cancel()
-    return idle
 
 
-async def _beat(process: WorkerProcess, server: Server, assignment: Assignment, done: anyio.Event) -> None:
-    """Publish the worker's state, and end it when it has grown too old or too large."""
-    limits = assignment.options.process
-    lifetime, rss = limits.max_worker_lifetime, limits.reload_on_rss
-    born = time.monotonic()
+async def _watch_sigterm(wear: _WearAndTear) -> None:
+    with anyio.open_signal_receiver(signal.SIGTERM) as signals:
+        async for _ in signals:
+            await anyio.sleep(BEAT)  # if the whole group was meant, the master's word is on its way
+            wear.report("has got SIGTERM")
+
+
+async def _beat(process: WorkerProcess, server: Server, state: SharedState, wear: _WearAndTear) -> None:
+    """Publish the worker's state, and look whether it is worn out."""
     while True:
         process.accounts.publish(server.pool)
-        assignment.state.publish()
-        if not done.is_set():
-            if lifetime and time.monotonic() - born >= lifetime:
-                logger.info("worker %d has lived %g s (option max-worker-lifetime)", process.worker, lifetime)
-                done.set()
-            elif rss and process.accounts.row[Field.RSS] > rss * _MEGABYTE:
-                logger.info("worker %d uses more than %d MB (option reload-on-rss)", process.worker, rss)
-                done.set()
+        state.publish()
+        wear.look()
         await process.accounts.beat()
 
 
-def _call_atexit(module: UwsgiModule) -> None:
+class _WearAndTear:
+    """Tells the master when the worker is worn out, once."""
+
+    def __init__(self, process: WorkerProcess, options: Options) -> None:
+        self._process = process
+        self._options = options.process
+        self._born = time.monotonic()
+        self._reported = False
+
+    def look(self) -> None:
+        row, age = self._process.accounts.row, time.monotonic() - self._born
+        wear = Wear(self._process.worker, row[Field.DELTA_REQUESTS], age, row[Field.RSS], row[Field.VSZ])
+        reason = worn_out(self._options, wear)
+        if reason is None and self._process.pool is not None:
+            reason = self._process.pool.worn_out()
+        if reason is not None:
+            self.report(reason)
+
+    def report(self, reason: str) -> None:
+        if not self._reported and self._process.step_aside():
+            self._reported = self._process.channel.send(Worn(reason))
+
+
+def _say_goodbye(module: UwsgiModule) -> None:
+    """Run what the app wants to run at the end of a process: uWSGI's hook, and Python's."""
     hook = getattr(module, "atexit", None)
     if hook is not None:
         try:
             hook()
         except Exception:
             logger.exception("uwsgi.atexit raised an error")
+    if threading.current_thread() is threading.main_thread():
+        atexit._run_exitfuncs()
     sys.stdout.flush()

@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any, get_type_hints
 
 from uwsgi_async.errors import OptionError
+from uwsgi_async.options.conflicts import conflicts
 from uwsgi_async.options.declare import Declaration, declarations
 from uwsgi_async.options.settings import Options
 from uwsgi_async.options.values import from_object
@@ -18,7 +19,8 @@ def build(**kwargs: Any) -> Options:
     """Return the options given as keywords, e.g. ``build(cores=100, http_socket="127.0.0.1:0")``.
 
     A keyword is the name of a field of any subsystem; a repeated option takes one value or a sequence of them.
-    Times are seconds, sizes bytes. Raises `OptionError` for an unknown keyword, a wrong type, or a value out of range.
+    Times are seconds, sizes bytes. Raises `OptionError` for an unknown keyword, a wrong type, a value out of range, and
+    options that exclude each other.
     """
     known = by_field()
     values = {}
@@ -26,7 +28,11 @@ def build(**kwargs: Any) -> Options:
         if name not in known:
             raise OptionError(f"unknown option {name!r}; {_hint(name, known)}")
         values[name] = from_object(known[name], value, name)
-    return assemble(values)
+    options = assemble(values)
+    problems = conflicts(options)
+    if problems:
+        raise OptionError("\n".join(problems))
+    return options
 
 
 @cache

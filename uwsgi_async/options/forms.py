@@ -12,6 +12,8 @@ from typing import Final
 
 from uwsgi_async.options.declare import Form
 
+_MAX_MODE = 0o7777
+
 
 def read_pair(text: str) -> tuple[str, str]:
     """Return what stands on both sides of the first "="; the left side may be empty, the right one must not."""
@@ -61,6 +63,19 @@ def read_pattern(text: str) -> re.Pattern[str]:
         raise ValueError(f"{text!r} is no regular expression: {error}") from error
 
 
+def read_mode(text: str) -> int:
+    """Return permissions that are written in octal."""
+    if not (text.isascii() and text.isdigit() and int(text, 10) < 10**5):
+        raise ValueError(f"expected permissions in octal, got {text!r}")
+    try:
+        mode = int(text, 8)
+    except ValueError as error:
+        raise ValueError(f"expected permissions in octal, got {text!r}") from error
+    if mode > _MAX_MODE:
+        raise ValueError(f"expected permissions in octal, 7777 at most, got {text!r}")
+    return mode
+
+
 def _read_seconds(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 10):
         raise ValueError(f"expected a number of seconds, got {text!r}")
@@ -73,3 +88,4 @@ VARIABLE: Final = Form("NAME=value", read_variable)
 LIFETIME: Final = Form(r"\.css$ 3600", read_lifetime)
 TYPE_LIFETIME: Final = Form("text/css=3600", read_type_lifetime)
 PATTERN: Final = Form(r"\.(css|js)$", read_pattern)
+MODE: Final = Form("022", read_mode)

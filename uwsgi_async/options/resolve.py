@@ -18,6 +18,7 @@ from uwsgi_async.options.build import assemble, by_field, nearest
 from uwsgi_async.options.config.engine import Reading
 from uwsgi_async.options.config.entries import COMMAND_LINE, Entry
 from uwsgi_async.options.config.words import WORDS
+from uwsgi_async.options.conflicts import conflicts
 from uwsgi_async.options.declare import Declaration
 from uwsgi_async.options.render import dashed
 from uwsgi_async.options.settings import Options
@@ -76,6 +77,9 @@ def resolve(reading: Reading) -> Resolution:
     options = None
     if not problems:
         options = assemble(values)
+        problems += conflicts(options)
+    if problems:
+        options = None
     return Resolution(options, tuple(problems), tuple(remarks), reading.entries)
 
 

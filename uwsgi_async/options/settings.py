@@ -10,6 +10,8 @@ from typing import Literal
 
 from uwsgi_async.options.declare import option
 from uwsgi_async.options.loading import AppOptions, LoadOptions, StaticOptions
+from uwsgi_async.options.stats import StatsOptions
+from uwsgi_async.options.system import SystemOptions
 
 SECONDS = 1.0
 KIB = 1024
@@ -39,6 +41,9 @@ class SocketOptions:
     )
     chmod_socket: str | None = option(
         None, "chmod-socket", "chmod", "C", bare="666", help="mode of UNIX sockets, in octal; 666 when none is given"
+    )
+    chown_socket: str | None = option(
+        None, "chown-socket", help="owner of UNIX sockets: user or user:group, names or numbers; needs root"
     )
 
 
@@ -87,6 +92,16 @@ class CoreOptions:
     limit_post: int = option(0, "limit-post", unit="bytes", help="largest request body; 0 = no limit", minimum=0)
     harakiri: float = option(
         0.0, "harakiri", "t", unit="seconds", help="cancel a request that runs longer; 0 = no limit", minimum=0
+    )
+    harakiri_graceful_timeout: float = option(
+        1 * SECONDS,
+        "harakiri-graceful-timeout",
+        unit="seconds",
+        help="time for a request that harakiri has cancelled to end; then the worker is replaced, or killed",
+        minimum=0,
+    )
+    harakiri_verbose: bool = option(
+        False, "harakiri-verbose", help="log the whole stack of a request that harakiri cancels, not only the line"
     )
     header_timeout: float = option(
         30 * SECONDS,
@@ -148,11 +163,44 @@ class ProcessOptions:
     max_requests: int = option(
         0, "max-requests", "R", help="replace a worker after so many requests; 0 = never", minimum=0
     )
+    max_requests_delta: int = option(
+        0, "max-requests-delta", help="add so many requests to max-requests for each worker before it", minimum=0
+    )
+    min_worker_lifetime: float = option(
+        10 * SECONDS,
+        "min-worker-lifetime",
+        unit="seconds",
+        help="do not replace a worker earlier because of max-requests, reload-on-rss and reload-on-as",
+        minimum=0,
+    )
     max_worker_lifetime: float = option(
         0.0, "max-worker-lifetime", unit="seconds", help="replace a worker after this time; 0 = never", minimum=0
     )
+    max_worker_lifetime_delta: float = option(
+        0.0,
+        "max-worker-lifetime-delta",
+        unit="seconds",
+        help="add so much time to max-worker-lifetime for each worker before it",
+        minimum=0,
+    )
     reload_on_rss: int = option(
         0, "reload-on-rss", help="replace a worker that uses more memory (RSS, in MB); 0 = never", minimum=0
+    )
+    reload_on_as: int = option(
+        0, "reload-on-as", help="replace a worker that has more address space (in MB); 0 = never", minimum=0
+    )
+    evil_reload_on_rss: int = option(
+        0, "evil-reload-on-rss", help="kill a worker that uses more memory (RSS, in MB); 0 = never", minimum=0
+    )
+    evil_reload_on_as: int = option(
+        0, "evil-reload-on-as", help="kill a worker that has more address space (in MB); 0 = never", minimum=0
+    )
+    forkbomb_delay: float = option(
+        10 * SECONDS,
+        "forkbomb-delay",
+        unit="seconds",
+        help="longest pause before a worker that dies at once is started again; 0 = no pause",
+        minimum=0,
     )
     reload_mercy: float = option(
         60 * SECONDS,
@@ -166,27 +214,10 @@ class ProcessOptions:
         "die-on-term",
         help="SIGTERM stops gracefully; false: it reloads brutally, as uWSGI does",
     )
-    pidfile: str | None = option(None, "pidfile", "safe-pidfile", help="write the master's pid to this file")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StatsOptions:
-    """Who may look at the instance, and what they see. For `instance.statistics`."""
-
-    stats: str | None = option(
-        None, "stats", "stats-server", help="tell the statistics as JSON to whoever connects to this address"
+    no_die_on_term: bool = option(False, "no-die-on-term", help="the same as die-on-term = false")
+    pidfile: str | None = option(
+        None, "pidfile", "safe-pidfile", help="write the instance's pid to this file, before its user changes"
     )
-    stats_http: bool = option(
-        False,
-        "stats-http",
-        help="speak HTTP at the address of stats: JSON at /, and /metrics (Prometheus), /healthz and /readyz",
-    )
-    prometheus: str | None = option(
-        None, "prometheus", help="speak HTTP at this address too: /metrics, /healthz, /readyz, and JSON at /"
-    )
-    stats_minified: bool = option(False, "stats-minified", "stats-min", help="write the JSON without blanks")
-    stats_no_cores: bool = option(False, "stats-no-cores", help="leave the cores out of the statistics")
-    stats_no_metrics: bool = option(False, "stats-no-metrics", help="leave the metrics out of the statistics")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -323,6 +354,7 @@ class Options:
     app: AppOptions = field(default_factory=AppOptions)
     static: StaticOptions = field(default_factory=StaticOptions)
     process: ProcessOptions = field(default_factory=ProcessOptions)
+    system: SystemOptions = field(default_factory=SystemOptions)
     stats: StatsOptions = field(default_factory=StatsOptions)
     log: LogOptions = field(default_factory=LogOptions)
     loop: LoopOptions = field(default_factory=LoopOptions)

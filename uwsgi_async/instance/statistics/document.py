@@ -19,7 +19,7 @@ from uwsgi_async.api.statistics import (
 )
 from uwsgi_async.cores.core import CoreStatistics
 from uwsgi_async.errors import PeerError
-from uwsgi_async.options.settings import StatsOptions
+from uwsgi_async.options.stats import StatsOptions
 
 MICROS = 1_000_000
 _STATE = ("caches", "metrics")  # sections that are there when there is something to tell

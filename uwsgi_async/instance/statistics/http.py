@@ -18,7 +18,7 @@ from uwsgi_async.api.statistics import InstanceStatistics
 from uwsgi_async.instance.scoreboard import State
 from uwsgi_async.instance.statistics.document import encode
 from uwsgi_async.instance.statistics.prometheus import CONTENT_TYPE, render
-from uwsgi_async.options.settings import StatsOptions
+from uwsgi_async.options.stats import StatsOptions
 from uwsgi_async.wire.http import RequestHead, response_head
 
 METHODS = ("GET", "HEAD")
@@ -42,7 +42,7 @@ def probe(path: str, state: State) -> tuple[str, str] | None:
 def respond(head: RequestHead, statistics: InstanceStatistics | None, options: StatsOptions) -> bytes:
     """Return the response to a request that is not a probe. ``statistics``: None when there is nothing to tell yet."""
     if statistics is None:
-        return text_response(head, "503 Service Unavailable", "starting\n")
+        return text_response(head, "503 Service Unavailable", "there is nothing to tell yet, or any more\n")
     if head.vars["PATH_INFO"] == METRICS:
         told = render(statistics, cores=not options.stats_no_cores, metrics=not options.stats_no_metrics)
         body = told.encode()

@@ -1,8 +1,8 @@
 """The stats server: everybody who connects is told the statistics, over plain sockets or HTTP, and sent away.
 
-What lives here: `StatsServer`, `open_stats`, and the limits that keep a client from hurting the instance: one answer a
-connection, a few seconds for it, and so many connections at once; when one more comes the oldest gives way, so that
-slow clients cannot lock out a probe. What does not: what is told (`document`, `prometheus`, `http`).
+What lives here: `StatsServer`, `open_stats`, `open_local_stats`, and the limits that keep a client from hurting the
+instance: one answer a connection, a few seconds for it, and so many connections at once; when one more comes the oldest
+gives way, so that slow clients cannot lock out a probe. What does not: what is told (`document`, `prometheus`, `http`).
 
 Besides the addresses of the options there is a local one, `local_address`, in Linux's abstract namespace, by which
 ``uwsgi-async ps`` and its like find an instance by its process id. It answers this user and root only.
@@ -26,10 +26,12 @@ from uwsgi_async.api.statistics import InstanceStatistics
 from uwsgi_async.errors import BadRequestError, BindError
 from uwsgi_async.instance.listeners import Listener, open_listener
 from uwsgi_async.instance.scoreboard import State
+from uwsgi_async.instance.standing import find_owner
 from uwsgi_async.instance.statistics.document import encode
 from uwsgi_async.instance.statistics.http import METHODS, METRICS, probe, respond, text_response
 from uwsgi_async.instance.statistics.publish import Detail
-from uwsgi_async.options.settings import HttpOptions, Options, StatsOptions
+from uwsgi_async.options.settings import HttpOptions, Options
+from uwsgi_async.options.stats import StatsOptions
 from uwsgi_async.wire.address import AbstractAddress, parse_address
 from uwsgi_async.wire.http import Endpoint, HttpReader, RequestHead, simple_response
 
@@ -71,12 +73,10 @@ def local_address(pid: int) -> AbstractAddress:
     return AbstractAddress(f"uwsgi_async/{os.stat('/proc/self/ns/pid').st_ino}/{pid}")
 
 
-def open_stats(options: Options, stack: ExitStack, *, local: bool) -> list[Face]:
-    """Open the addresses of ``options``; ``stack`` closes them. ``local``: also `local_address`, if it can be had.
-
-    Raises `BindError`, `AddressError`.
-    """
-    stats = options.stats
+def open_stats(options: Options, stack: ExitStack) -> list[Face]:
+    """Open the addresses of ``options``; ``stack`` closes them. Raises `BindError`, `AddressError`, `UsageError`."""
+    stats, sockets = options.stats, options.sockets
+    owner = None if sockets.chown_socket is None else find_owner("chown-socket", sockets.chown_socket)
     faces = []
     wanted: list[tuple[str | None, FaceKind]] = [
         (stats.stats, "http" if stats.stats_http else "plain"),
@@ -85,20 +85,23 @@ def open_stats(options: Options, stack: ExitStack, *, local: bool) -> list[Face]
     for text, kind in wanted:
         if text is not None:
             listener = open_listener(
-                parse_address(text), protocol="http", backlog=_BACKLOG, chmod=options.sockets.chmod_socket
+                parse_address(text), protocol="http", backlog=_BACKLOG, chmod=sockets.chmod_socket, chown=owner
             )
             stack.callback(listener.close)
             faces.append(Face(listener, kind))
             logger.info("*** Stats server enabled on %s fd: %d ***", listener.name, listener.sock.fileno())
-    if local:
-        try:
-            listener = open_listener(local_address(os.getpid()), protocol="http", backlog=_BACKLOG)
-        except (BindError, OSError) as error:
-            logger.warning("uwsgi-async ps, top, reload and stop cannot find this instance by its pid: %s", error)
-        else:
-            stack.callback(listener.close)
-            faces.append(Face(listener, "local"))
     return faces
+
+
+def open_local_stats(stack: ExitStack) -> list[Face]:
+    """Open this process's `local_address`, if it can be had; ``stack`` closes it."""
+    try:
+        listener = open_listener(local_address(os.getpid()), protocol="http", backlog=_BACKLOG)
+    except (BindError, OSError) as error:
+        logger.warning("uwsgi-async ps, top, reload and stop cannot find this instance by its pid: %s", error)
+        return []
+    stack.callback(listener.close)
+    return [Face(listener, "local")]
 
 
 class StatsServer:

@@ -1,0 +1,101 @@
+"""An instance with a master, and an app in it that says what it sees and does what it is told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+
+import pytest
+
+from tests.command import COMMAND, Process, program, server
+
+APP = r"""
+import ctypes, json, os, sys, time, uwsgi
+
+VERSION = 1
+kept = []
+
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "application/json")])
+    path = environ["PATH_INFO"]
+    answer = None
+    if path == "/hang":
+        time.sleep(1000)
+    elif path == "/hang-in-c":
+        os.write(1, b"a request hangs\n")
+        while True:
+            ctypes.PyDLL(None).sleep(1000)  # without giving up the interpreter's lock
+    elif path == "/refuse":
+        while True:
+            try:
+                uwsgi.async_sleep(0.01)
+            except BaseException:
+                pass
+    elif path == "/die":
+        os._exit(7)
+    elif path == "/exit":
+        sys.exit(3)
+    elif path == "/grow":
+        kept.append(b'x' * (100 << 20))
+    elif path.startswith("/sleep"):
+        os.write(1, b"a request sleeps\n")
+        uwsgi.async_sleep(float(path[7:] or 0.5))
+    elif path == "/workers":
+        answer = [
+            {key: value for key, value in worker.items() if isinstance(value, int)} for worker in uwsgi.workers()
+        ]
+    elif path.startswith("/call/"):
+        answer = getattr(uwsgi, path.split("/")[2])(*map(int, path.split("/")[3:]))
+    return [json.dumps({
+        "worker": uwsgi.worker_id(), "pid": os.getpid(), "master": uwsgi.masterpid(), "version": VERSION,
+        "numproc": uwsgi.numproc, "requests": uwsgi.total_requests(), "ready": uwsgi.ready(),
+        "reload": uwsgi.is_a_reload, "answer": answer,
+    }).encode()]
+"""
+
+
+@contextmanager
+def instance(place: Path, *words: str) -> Iterator[Process]:
+    with server("--master", *words, "app.py", cwd=place) as process:
+        yield process
+
+
+@contextmanager
+def starting(place: Path, *words: str) -> Iterator[Process]:
+    """The same, before it serves."""
+    with program(*COMMAND, "--http-socket", "127.0.0.1:0", "--master", *words, "app.py", cwd=place) as process:
+        yield process
+
+
+def ask(process: Process, path: str = "/") -> Any:
+    return json.loads(process.get(path))
+
+
+def pids(process: Process) -> dict[int, int]:
+    return {worker["id"]: worker["pid"] for worker in ask(process, "/workers")["answer"]}
+
+
+def gone(process: Process) -> bool:
+    return not process.family()
+
+
+def lose(process: Process, path: str) -> None:
+    """Ask for what gets no answer."""
+    with pytest.raises((OSError, HTTPException)) as caught:
+        process.get(path)
+    assert not isinstance(caught.value, HTTPError), f"the answer was {caught.value}"
+
+
+def status(process: Process, path: str) -> int:
+    """Ask, and return the status of the answer."""
+    try:
+        process.get(path)
+    except HTTPError as error:
+        with error:
+            return error.code
+    return 200

@@ -1,0 +1,314 @@
+"""One worker, seen from the master: always a process that serves, whatever becomes of the ones before it.
+
+What lives here: `Keeper`, which keeps one worker, and `Process`, one process of it. What does not: how many workers
+there are (`generation`, `cheaper`), what happens inside the processes (`worker`), the fork (`spawning`).
+
+A process that is worn out (`limits`) goes on serving until another one serves in its place, so nobody waits. One that
+dies is replaced at once; one that dies at once is replaced ever more slowly (`backoff`).
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import anyio
+from anyio.abc import TaskGroup
+
+from uwsgi_async.errors import AppLoadError, BrokenError, UwsgiAsyncError
+from uwsgi_async.instance.backoff import Backoff
+from uwsgi_async.instance.channel import (
+    Channel,
+    Drain,
+    Failed,
+    Hello,
+    Inherit,
+    Message,
+    Published,
+    Ready,
+    Reload,
+    Stop,
+    Worn,
+)
+from uwsgi_async.instance.reaper import Child, Exit, Reaper
+from uwsgi_async.instance.scoreboard import COUNTERS, Field, Scoreboard
+from uwsgi_async.instance.spawning import ForkServer
+from uwsgi_async.options.settings import Options
+
+logger = logging.getLogger("uwsgi_async")
+
+IDLE = 5.0
+"""Seconds that a process which is replaced keeps idle connections: a request may be on its way."""
+
+_MOST_STARTS = 5  # of a process that never served: then a generation that nobody depends on is given up
+_TIDY_UP = 1.0  # seconds between the end of a process's channel and the end of the process
+
+
+class Process:
+    """One process of a worker. ``child``: None until it has said hello. ``over``: it is worn out, or has ended.
+
+    ``published``: it has answered the last `Publish`.
+    """
+
+    def __init__(self, number: int, channel: Channel) -> None:
+        self.number = number
+        self.channel = channel
+        self.child: Child | None = None
+        self.born = time.monotonic()
+        self.ready = self.aside = self.killed = False
+        self.draining: float | None = None
+        self.failed: UwsgiAsyncError | None = None
+        self.exit: Exit | None = None
+        self.published = anyio.Event()
+        self.over = anyio.Event()
+        self.gone = anyio.Event()
+
+    def __repr__(self) -> str:
+        return f"<Process of worker {self.number}, pid {self.pid}>"
+
+    @property
+    def pid(self) -> int:
+        """0 as long as it is not known."""
+        return 0 if self.child is None else self.child.pid
+
+    def row(self, board: Scoreboard) -> memoryview:
+        """Return the row of the scoreboard that this process writes."""
+        return board.spare(self.number) if self.aside else board.row(self.number)
+
+    def drain(self, idle: float) -> None:
+        """Let it end; called again with less, it hurries."""
+        if self.draining is None or idle < self.draining:
+            self.draining = idle
+            self.channel.send(Drain(idle))
+
+    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
+        self.killed = True
+        if self.child is not None:
+            self.child.kill(number)
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What the keepers of a generation share.
+
+    ``on_request``: called with each `Reload` and `Stop` of a process. ``on_ready``: a worker serves that did not
+    before. ``on_hopeless``: called with the reason when a worker has never served and does not come to it.
+    """
+
+    options: Options
+    board: Scoreboard
+    forks: ForkServer
+    reaper: Reaper
+    tasks: TaskGroup
+    on_request: Callable[[Message], None]
+    on_ready: Callable[[], None]
+    on_hopeless: Callable[[UwsgiAsyncError], None]
+
+
+class Keeper:
+    """Keeps worker number ``number`` from `run` until `end`; then it may be run again."""
+
+    def __init__(self, number: int, circumstances: Circumstances) -> None:
+        self.number = number
+        self.current: Process | None = None
+        self.leaving: Process | None = None
+        self.served = False
+        self._shared = circumstances
+        self._backoff = Backoff(circumstances.options.process.forkbomb_delay)
+        self._inheritance: dict[Field, int] = {}
+        self._wanted = self._running = False
+        self._waiting = anyio.CancelScope()
+
+    def __repr__(self) -> str:
+        return f"<Keeper of worker {self.number}: {self.current!r}>"
+
+    @property
+    def ready(self) -> bool:
+        """Whether a process of the worker serves now."""
+        return any(process.ready for process in self.processes)
+
+    @property
+    def processes(self) -> list[Process]:
+        """Its processes that live, none to two."""
+        return [process for process in (self.leaving, self.current) if process is not None]
+
+    @property
+    def wanted(self) -> bool:
+        """Whether it is between `run` and `end`."""
+        return self._wanted
+
+    def run(self) -> None:
+        """Begin; after `end`, when its last process has ended."""
+        self._wanted = True
+        if not self._running:
+            self._running = True
+            self._shared.tasks.start_soon(self._run, name=f"worker {self.number}")
+
+    def end(self, idle: float) -> None:
+        """Let the processes end; each keeps idle connections for ``idle`` seconds."""
+        self._wanted = False
+        self._waiting.cancel()
+        for process in self.processes:
+            self._drain(process, idle)
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._wanted = False
+        self._waiting.cancel()
+        for process in self.processes:
+            process.kill()
+
+    async def wait(self) -> None:
+        """Wait until none of its processes lives."""
+        while processes := self.processes:
+            await processes[0].gone.wait()
+
+    async def _run(self) -> None:
+        failures, pause = 0, 0.0
+        while self._wanted:
+            with anyio.CancelScope() as self._waiting:
+                await anyio.sleep(pause)
+                await self._make_room()
+                process = Process(self.number, await self._shared.forks.fork(self.number))
+            if self._waiting.cancelled_caught:
+                continue
+            self.leaving, self.current = self.current, process
+            self._shared.tasks.start_soon(self._accompany, process)
+            if not self._wanted:
+                self._drain(process, 0.0)
+            await process.over.wait()
+            if not self._wanted:
+                break
+            self._shared.board.row(self.number)[Field.RESPAWNS] += 1
+            pause = 0.0 if process.exit is None else self._pause_after(process, process.exit)
+            failures = 0 if process.ready else failures + 1
+            if process.failed is not None or failures >= _MOST_STARTS:
+                words = f"worker {self.number} {process.exit} {failures} times before it served"
+                self._shared.on_hopeless(process.failed or BrokenError(words))
+        self._running = False
+
+    async def _make_room(self) -> None:
+        """Wait until at most one process lives, and that one has moved to the spare row."""
+        while self.leaving is not None:
+            await self.leaving.gone.wait()
+        if self.current is not None and not self.current.aside:
+            await self.current.gone.wait()
+
+    def _pause_after(self, process: Process, end: Exit) -> float:
+        """Log the end of a process that nobody has asked for, and return the seconds until the next one begins."""
+        if process.draining is not None:
+            return 0.0
+        if end.orderly and process.ready:
+            logger.info("worker %d (pid: %d) has ended: starting it again", self.number, process.pid)
+            return 0.0
+        lived = time.monotonic() - process.born
+        pause = self._backoff.next(lived if process.ready else 0.0)
+        logger.error(
+            "worker %d (pid: %d) %s after %.1f s: starting it again%s",
+            self.number, process.pid, end, lived, f" in {pause:g} s" if pause else "",
+        )  # fmt: skip
+        return pause
+
+    # --- one process ------------------------------------------------------------------------------------------
+
+    async def _accompany(self, process: Process) -> None:
+        """Listen to a process until its end, and clear up behind it."""
+        try:
+            await self._listen(process)
+            process.exit = await self._bury(process)
+        finally:
+            process.exit = process.exit or Exit(1, "was given up")
+            process.channel.close()
+            self._settle(process)
+            process.over.set()
+            process.gone.set()
+
+    async def _listen(self, process: Process) -> None:
+        try:
+            while (message := await process.channel.receive()) is not None:
+                self._handle(process, message)
+        except (BrokenError, OSError) as error:
+            logger.error("worker %d (pid: %d): %s: killing it", self.number, process.pid, error)
+            process.kill()
+
+    async def _bury(self, process: Process) -> Exit:
+        """Wait for the end of a process whose channel has closed. That is nearly always the end itself."""
+        if process.child is None:
+            return Exit(1, "died at its start")
+        with anyio.move_on_after(_TIDY_UP):
+            return await process.child.wait()
+        process.kill()
+        return await process.child.wait()
+
+    def _settle(self, process: Process) -> None:
+        """Clear the row, and hand on what it has counted after it was replaced."""
+        row = process.row(self._shared.board)
+        for field in (Field.PID, Field.READY, Field.BUSY, Field.HEARTBEAT, Field.DEADLINE, Field.RSS, Field.VSZ):
+            row[field] = 0
+        if process.aside:
+            for field in COUNTERS:
+                self._inheritance[field] = self._inheritance.get(field, 0) + row[field]
+                row[field] = 0
+        if process is self.leaving:
+            self.leaving = None
+        elif process is self.current:
+            self.current, self.leaving = self.leaving, None
+        self._bequeath()
+
+    def _bequeath(self) -> None:
+        heir = self.current
+        if not self._inheritance or heir is None or not heir.ready or heir.aside:
+            return
+        counts = {str(int(field)): count for field, count in self._inheritance.items()}
+        if heir.channel.send(Inherit(counts)):
+            self._inheritance.clear()
+
+    def _handle(self, process: Process, message: Message) -> None:
+        if isinstance(message, Hello):
+            process.child = self._shared.reaper.adopt(message.pid)
+            verb = "Respawned" if self._shared.board.row(self.number)[Field.RESPAWNS] else "spawned"
+            cores = self._shared.options.cores.cores
+            logger.info("%s worker %d (pid: %d, cores: %d)", verb, self.number, message.pid, cores)
+            if process.killed:
+                process.kill()
+        elif isinstance(message, Ready):
+            self._note_ready(process)
+        elif isinstance(message, Worn):
+            logger.info("worker %d (pid: %d) %s: another one takes its place", self.number, process.pid, message.reason)
+            process.aside = True
+            process.over.set()
+        elif isinstance(message, Published):
+            process.published.set()
+        elif isinstance(message, Failed):
+            process.failed = AppLoadError(message.reason)
+        elif isinstance(message, Reload | Stop):
+            self._shared.on_request(message)
+
+    def _note_ready(self, process: Process) -> None:
+        process.ready = self.served = True
+        if not self._wanted:
+            self._drain(process, 0.0)
+            return
+        if self.leaving is not None and process is self.current:
+            self._drain(self.leaving, IDLE)
+        self._bequeath()
+        self._shared.on_ready()
+
+    def _drain(self, process: Process, idle: float) -> None:
+        if process.draining is None:
+            self._shared.tasks.start_soon(self._kill_late, process)
+        process.drain(idle)
+
+    async def _kill_late(self, process: Process) -> None:
+        mercy = self._shared.options.process.reload_mercy
+        with anyio.move_on_after(mercy):
+            await process.gone.wait()
+            return
+        logger.error(
+            "worker %d (pid: %d) has not ended within %g s (option reload-mercy): killing it",
+            self.number, process.pid, mercy,
+        )  # fmt: skip
+        process.kill()

@@ -1,0 +1,25 @@
+"""Options that exclude each other, or need each other: what no single value can tell.
+
+What lives here: `conflicts`. What does not: what single values may be (`values`), what only the machine can tell
+(`instance.checks`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from uwsgi_async.options.settings import Options
+
+
+def conflicts(options: Options) -> list[str]:
+    """Return a sentence for each contradiction; without any the instance can be started, as far as this tells."""
+    return list(_conflicts(options))
+
+
+def _conflicts(options: Options) -> Iterator[str]:
+    if options.loop.trio and options.loop.uvloop:
+        yield "trio and uvloop exclude each other: uvloop is an event loop of asyncio; give one of them"
+    if options.system.daemonize is not None and options.system.daemonize2 is not None:
+        yield "daemonize and daemonize2 exclude each other: give the one that says when to go to the background"
+    if options.app.app_kind == "async" and options.app.threads:
+        yield "app-kind = async and threads exclude each other: threads are for sync apps"
