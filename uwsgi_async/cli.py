@@ -65,7 +65,7 @@ def _start(resolution: Resolution, words: Sequence[str], surroundings: Surroundi
     log = system.daemonize or system.daemonize2
     if log is not None:
         launch.go_to_background(log)
-    with_master = process.master or process.processes > 1
+    with_master = process.master or process.processes > 1 or options.cheaper.adapts
     if not with_master:
         serve_as_init()
     configure_logging(options.log)

@@ -4,36 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.command import Process, server
-from tests.instance.harness import APP, ask, gone, instance, lose, pids, starting, status
+from tests.command import server
+from tests.instance.harness import APP, Client, ask, gone, instance, lose, pids, starting, status
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     (tmp_path / "app.py").write_text(APP)
     return tmp_path
-
-
-class Client(threading.Thread):
-    """Asks once, in a thread. ``answer``: None when there was none."""
-
-    def __init__(self, process: Process, path: str) -> None:
-        super().__init__()
-        self._process, self._path = process, path
-        self.answer: Any = None
-        self.start()
-
-    def run(self) -> None:
-        try:
-            self.answer = ask(self._process, self._path)
-        except OSError:
-            pass
 
 
 def test_a_worn_out_worker_serves_until_another_one_does_and_finishes_its_requests(place: Path) -> None:

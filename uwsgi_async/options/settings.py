@@ -8,6 +8,7 @@ Names are uWSGI's where uWSGI has the option. All times are seconds, all sizes b
 from dataclasses import dataclass, field
 from typing import Literal
 
+from uwsgi_async.options.cheaper import CheaperOptions
 from uwsgi_async.options.declare import option
 from uwsgi_async.options.loading import AppOptions, LoadOptions, StaticOptions
 from uwsgi_async.options.system import SystemOptions
@@ -282,6 +283,7 @@ class Options:
     app: AppOptions = field(default_factory=AppOptions)
     static: StaticOptions = field(default_factory=StaticOptions)
     process: ProcessOptions = field(default_factory=ProcessOptions)
+    cheaper: CheaperOptions = field(default_factory=CheaperOptions)
     system: SystemOptions = field(default_factory=SystemOptions)
     log: LogOptions = field(default_factory=LogOptions)
     loop: LoopOptions = field(default_factory=LoopOptions)
