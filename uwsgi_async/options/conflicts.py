@@ -28,3 +28,8 @@ def _conflicts(options: Options) -> Iterator[str]:
             f"cheaper is the least number of workers and processes the most, so {options.cheaper.cheaper} must be less "
             f"than {options.process.processes}: give more processes"
         )
+    if options.sockets.reuse_port and options.cheaper.adapts:
+        yield (
+            "reuse-port gives each worker a socket of its own, also one that is not there: give it without cheaper, "
+            "cheap and idle"
+        )

@@ -39,6 +39,11 @@ class SocketOptions:
         minimum=1,
         maximum=65535,
     )
+    reuse_port: bool = option(
+        False,
+        "reuse-port",
+        help="open a TCP socket for each worker, between which the kernel divides the connections (SO_REUSEPORT)",
+    )
     chmod_socket: str | None = option(
         None, "chmod-socket", "chmod", "C", bare="666", help="mode of UNIX sockets, in octal; 666 when none is given"
     )
