@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from uwsgi_async.api.information import mem
 from uwsgi_async.api.process import WorkerStatistics
@@ -65,7 +66,8 @@ class Accounts:
         row[Field.SENT] = self._sent + pool.bytes_sent
         row[Field.RUNNING_TIME] = self._running + int(pool.running_time * MICROS)
         row[Field.AVERAGE] = row[Field.RUNNING_TIME] // requests if requests else 0
-        row[Field.RSS], row[Field.VSZ] = mem()
+        with suppress(OSError):  # no file descriptor is free: that is no reason to end
+            row[Field.RSS], row[Field.VSZ] = mem()
 
 
 def statistics(board: Scoreboard) -> tuple[WorkerStatistics, ...]:
