@@ -221,3 +221,42 @@ def test_an_app_that_exits_ends_its_worker_but_no_other_request(place: Path) -> 
         process.wait_until(lambda: ask(process)["pid"] != worker)
         slow.join()
         assert slow.answer["pid"] == worker
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+def test_each_signal_to_stop_lets_requests_finish(place: Path, number: signal.Signals) -> None:
+    words = ("--hook-master-start", "unix_signal:15 gracefully_kill_them_all", "--processes", "2")
+    with instance(place, *words) as process:
+        slow = Client(process, "/sleep/0.5")
+        process.wait_for("a request sleeps")
+        process.popen.send_signal(number)
+        assert process.end() == 0
+        slow.join()
+        assert slow.answer is not None
+        process.wait_for(f"{number.name} received: finishing the running requests")
+        process.wait_until(lambda: gone(process))
+
+
+def test_a_signal_to_the_whole_group_stops_gracefully(place: Path) -> None:
+    with instance(place, "--processes", "2") as process:
+        slow = Client(process, "/sleep/0.5")
+        process.wait_for("a request sleeps")
+        for pid in process.family():
+            os.kill(pid, signal.SIGTERM)
+        assert process.end() == 0
+        slow.join()
+        assert slow.answer is not None
+        assert "another one takes its place" not in process.output
+
+
+def test_a_second_signal_kills_the_workers(place: Path) -> None:
+    with instance(place) as process:
+        slow = Client(process, "/sleep/1000")
+        process.wait_for("a request sleeps")
+        process.popen.send_signal(signal.SIGTERM)
+        process.wait_for("finishing the running requests")
+        process.popen.send_signal(signal.SIGTERM)
+        assert process.end() == 0
+        process.wait_for("SIGTERM received: killing the workers")
+        slow.join()
+        assert slow.answer is None
