@@ -77,7 +77,10 @@ def versions(servers: list[Server]) -> dict[str, str]:
 
 
 def run_scenario(scenario: Scenario, servers: list[Server], results: Results) -> None:
-    """Measure all servers once in each round, beginning with another one each time."""
+    """Measure all servers that take part once in each round, beginning with another one each time."""
+    servers = [server for server in servers if not scenario.servers or server.name in scenario.servers]
+    if not servers:
+        return
     for number in range(results.rounds):
         first = number % len(servers)
         in_order = {server.name: server for server in servers[first:] + servers[:first]}

@@ -131,7 +131,8 @@ def markdown(results: Results) -> str:
         + ", ".join(f"{name} {version}" for name, version in results.versions.items())
         + ".",
         "",
-        "Each server has one process that serves, pinned to one core; wrk (one thread) has another core. Rounds are "
+        "Each server has one process that serves, pinned to one core, where no number of workers is told; wrk (one "
+        "thread) has another core. Rounds are "
         "interleaved: in each one every server is started, its answer checked, warmed up, measured and stopped. "
         f"A value is the median of its rounds (here: {results.rounds}, of {results.seconds} s where wrk measures). "
         "A ratio is taken in each round; its median is given, and its smallest and largest value. "

@@ -17,7 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from benchmarks.instances import reload_time, worker_memory
 from benchmarks.servers import (
+    ALL_CPUS,
     SERVER_CPU,
     Flavour,
     Launch,
@@ -46,7 +48,7 @@ SETTLE_SECONDS = 1.5
 # The descriptors for MANY connections, in the client and (inherited) in the server.
 DESCRIPTORS = 2 * MANY
 
-Kind = Literal["load", "idle memory", "sleeping memory", "start-up"]
+Kind = Literal["load", "idle memory", "sleeping memory", "start-up", "worker memory", "reload"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ class Scenario:
 
     ``app``: file in apps/, without its flavour. ``flavour``: which of our handlers; the others have only one.
     ``front``: nginx stands before the server and hands over by this protocol where the server speaks it, else by HTTP.
+    ``workers`` and ``preload``: see `Launch`; with workers the server has all CPUs. ``servers``: who takes part; () is
+    all.
     """
 
     name: str
@@ -68,6 +72,9 @@ class Scenario:
     cores: int = CORES
     script: str | None = None
     front: Protocol | None = None
+    workers: int = 0
+    preload: bool = False
+    servers: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -89,6 +96,7 @@ class Goal:
     at_most: float = 0.0
 
 
+WITH_MASTER = ("asyncio", "uvloop", "granian", "uwsgi", "gunicorn")
 TEN_MS = {"BENCHMARK_SLEEP": "0.01"}
 OWN_WAY = (
     "Each server waits in its own way: ours `uwsgi.async_sleep` in a core; uWSGI a timerfd with `uwsgi.wait_fd_read` "
@@ -163,6 +171,55 @@ SCENARIOS = {
             kind="start-up",
             unit="ms",
         ),
+        *(
+            Scenario(
+                f"workers-{count}",
+                f"A page's work, {count} worker{'s' if count > 1 else ''} below a master",
+                "A third of a millisecond of Python a request, 32 keep-alive connections. Servers and client share all "
+                "CPUs.",
+                app="work",
+                connections=32,
+                cores=64,
+                workers=count,
+                servers=WITH_MASTER,
+            )
+            for count in (1, 2)
+        ),
+        Scenario(
+            "worker-memory",
+            "Memory of a worker with Django",
+            "4 workers that have each served some pages: the proportional set size (PSS) of all processes, master "
+            "included, divided by 4. gunicorn with --preload.",
+            app="django",
+            kind="worker memory",
+            unit="MB",
+            cores=64,
+            workers=4,
+            preload=True,
+            servers=WITH_MASTER,
+        ),
+        Scenario(
+            "start-workers",
+            "Start-up time, 2 workers below a master",
+            "From the start of the process to the first response.",
+            kind="start-up",
+            unit="ms",
+            cores=64,
+            workers=2,
+            servers=WITH_MASTER,
+        ),
+        Scenario(
+            "reload",
+            "Reload time, 2 workers below a master",
+            "From SIGHUP to the first response of a new process; the requests that were refused or lost meanwhile are "
+            "told as errors.",
+            app="who",
+            kind="reload",
+            unit="ms",
+            cores=64,
+            workers=2,
+            servers=WITH_MASTER,
+        ),
     )
 }
 
@@ -196,16 +253,19 @@ def measure(scenario: Scenario, server: Server, seconds: int) -> Measurement:
 
     Raises `NotUsableError` when the server cannot take part or its answer is wrong.
     """
+    if scenario.servers and server.name not in scenario.servers:
+        raise NotUsableError("It does not take part.")
     if scenario.kind == "idle memory" and not server.keep_alive:
         raise NotUsableError("It keeps no connections open.")
     if scenario.kind in ("idle memory", "sleeping memory"):
         allow_descriptors()
     port = free_port()
     protocol = scenario.protocol(server)
-    launch = Launch(scenario.app, port, scenario.cores, scenario.flavour, protocol)
+    launch = Launch(scenario.app, port, scenario.cores, scenario.flavour, protocol, scenario.workers, scenario.preload)
+    cpus = ALL_CPUS if scenario.workers else SERVER_CPU
     environment = {**scenario.environment, **server.environment}
     with contextlib.ExitStack() as stack:
-        process = stack.enter_context(running(server.command(launch), SERVER_CPU, environment))
+        process = stack.enter_context(running(server.command(launch), cpus, environment))
         process.wait_for_port(port)
         try:
             if scenario.kind == "start-up":
@@ -230,6 +290,10 @@ def check_answer(scenario: Scenario, port: int) -> None:
         body = response.read()
     finally:
         connection.close()
+    if scenario.app in ("work", "django", "who"):
+        if response.status != 200 or not body:
+            raise NotUsableError(f"Its answer is wrong: {response.status}, {body[:100]!r}")
+        return
     expected = {
         "hello": b"hello\n",
         "sleep": b"slept\n",
@@ -272,6 +336,17 @@ def measure_sleeping(scenario: Scenario, port: int, process: Running, seconds: i
     return Measurement(value, errors=f"{answered} requests did not sleep" if answered else "")
 
 
+def measure_worker_memory(scenario: Scenario, port: int, process: Running, seconds: int) -> Measurement:
+    check_answer(scenario, port)
+    return Measurement(worker_memory(process, port, scenario.workers))
+
+
+def measure_reload(scenario: Scenario, port: int, process: Running, seconds: int) -> Measurement:
+    check_answer(scenario, port)
+    value, lost = reload_time(process, port, scenario.workers)
+    return Measurement(value, errors=f"{lost} requests were lost" if lost else "")
+
+
 def settled_memory(process: Running) -> int:
     """Wait until the server has taken all connections, that is until its memory grows no more; return that."""
     previous = -1
@@ -285,6 +360,8 @@ METHODS: dict[Kind, Callable[[Scenario, int, Running, int], Measurement]] = {
     "load": measure_load,
     "idle memory": measure_idle,
     "sleeping memory": measure_sleeping,
+    "worker memory": measure_worker_memory,
+    "reload": measure_reload,
 }
 
 

@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ APPS = HERE / "apps"
 
 SERVER_CPU = "0"
 CLIENT_CPU = "1"
+ALL_CPUS = "0,1"
 START_SECONDS = 15.0
 STOP_SECONDS = 5.0
 # More than the connections of any scenario, so that no server refuses or queues one.
@@ -43,13 +45,19 @@ class NotUsableError(Exception):
 
 @dataclass(frozen=True)
 class Launch:
-    """What a server is told: the app's name without its flavour, where to listen, and how many requests at once."""
+    """What a server is told: the app's name without its flavour, where to listen, and how many requests at once.
+
+    ``workers``: how many processes serve, below a master; 0 is one process alone where the server can do that.
+    ``preload``: the app is to be loaded once for all of them, where that has to be asked for.
+    """
 
     app: str
     port: int
     cores: int
     flavour: Flavour
     protocol: Protocol
+    workers: int = 0
+    preload: bool = False
 
     @property
     def address(self) -> str:
@@ -110,6 +118,7 @@ def ours(*loop: str) -> Callable[[Launch], list[str]]:
             *(sys.executable, "-m", "uwsgi_async", listen, launch.address, "--async", str(launch.cores)),
             *("--listen", BACKLOG, "--keepalive-timeout", IDLE_SECONDS, "--disable-logging"),
             *("--wsgi-file", str(APPS / f"{launch.app}_{kind}.py"), *loop),
+            *(("--master", "--processes", str(launch.workers)) if launch.workers else ()),
         ]
 
     return command
@@ -118,10 +127,17 @@ def ours(*loop: str) -> Callable[[Launch], list[str]]:
 def uwsgi(launch: Launch) -> list[str]:
     listen = "--http-socket" if launch.protocol == "http" else "--socket"
     app = "sleep_uwsgi" if launch.app == "sleep" else f"{launch.app}_wsgi"
+    workers = launch.workers
     return [
         *(uwsgi_binary(), listen, launch.address, "--async", str(launch.cores), "--ugreen"),
         *("--listen", BACKLOG, "--disable-logging", "--die-on-term", "--wsgi-file", str(APPS / f"{app}.py")),
+        # It has no virtual environment of its own to find Django in.
+        *(("--master", "--processes", str(workers), "--pythonpath", site_packages()) if workers else ()),
     ]
+
+
+def site_packages() -> str:
+    return sysconfig.get_paths()["purelib"]
 
 
 def granian(launch: Launch) -> list[str]:
@@ -129,7 +145,8 @@ def granian(launch: Launch) -> list[str]:
     threads = launch.cores if launch.app == "sleep" else 1
     return [
         *(sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(launch.port)),
-        *("--workers", "1", "--blocking-threads", str(threads), "--backlog", BACKLOG, "--backpressure", "10000"),
+        *("--workers", str(launch.workers or 1), "--blocking-threads", str(threads), "--backlog", BACKLOG),
+        *("--backpressure", "10000"),
         *("--http", "1", "--no-ws", "--no-access-log", "--log-level", "error", f"{launch.app}_wsgi:application"),
     ]
 
@@ -144,7 +161,8 @@ def uvicorn(launch: Launch) -> list[str]:
 
 def gunicorn(launch: Launch) -> list[str]:
     return [
-        *(sys.executable, "-m", "gunicorn", "--bind", launch.address, "--worker-class", "gevent", "--workers", "1"),
+        *(sys.executable, "-m", "gunicorn", "--bind", launch.address, "--worker-class", "gevent"),
+        *("--workers", str(launch.workers or 1), *(("--preload",) if launch.preload else ())),
         *("--worker-connections", "10000", "--backlog", BACKLOG, "--keep-alive", IDLE_SECONDS),
         *("--log-level", "error", "--no-control-socket", f"{launch.app}_wsgi:application"),
     ]

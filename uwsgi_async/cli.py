@@ -70,18 +70,18 @@ def _start(resolution: Resolution, words: Sequence[str], surroundings: Surroundi
     log = system.daemonize or system.daemonize2
     if log is not None:
         launch.go_to_background(log)
-    with_master = process.master or process.processes > 1
+    with_master = process.master or process.processes > 1 or options.cheaper.adapts
     if not with_master:
         serve_as_init()
     configure_logging(options.log)
     for remark in resolution.remarks:
         logger.warning("%s", remark)
-    backend = "trio" if options.loop.trio else "asyncio"
-    settings = {"use_uvloop": True} if options.loop.uvloop else {}
     if with_master:
         read_again = partial(surroundings.enter_again, partial(parse, words))
-        anyio.run(run_master, options, read_again, launch, backend=backend, backend_options=settings)
+        anyio.run(run_master, options, read_again, launch)  # it runs no user code: any event loop will do
     else:
+        backend = "trio" if options.loop.trio else "asyncio"
+        settings = {"use_uvloop": True} if options.loop.uvloop else {}
         anyio.run(_serve, options, launch, backend=backend, backend_options=settings)
 
 

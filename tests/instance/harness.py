@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
@@ -99,3 +100,19 @@ def status(process: Process, path: str) -> int:
         with error:
             return error.code
     return 200
+
+
+class Client(threading.Thread):
+    """Asks once, in a thread. ``answer``: None when there was none."""
+
+    def __init__(self, process: Process, path: str) -> None:
+        super().__init__()
+        self._process, self._path = process, path
+        self.answer: Any = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self.answer = ask(self._process, self._path)
+        except OSError:
+            pass

@@ -4,36 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.command import Process, server
-from tests.instance.harness import APP, ask, gone, instance, lose, pids, starting, status
+from tests.command import server
+from tests.instance.harness import APP, Client, ask, gone, instance, lose, pids, starting, status
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     (tmp_path / "app.py").write_text(APP)
     return tmp_path
-
-
-class Client(threading.Thread):
-    """Asks once, in a thread. ``answer``: None when there was none."""
-
-    def __init__(self, process: Process, path: str) -> None:
-        super().__init__()
-        self._process, self._path = process, path
-        self.answer: Any = None
-        self.start()
-
-    def run(self) -> None:
-        try:
-            self.answer = ask(self._process, self._path)
-        except OSError:
-            pass
 
 
 def test_a_worn_out_worker_serves_until_another_one_does_and_finishes_its_requests(place: Path) -> None:
@@ -239,3 +221,42 @@ def test_an_app_that_exits_ends_its_worker_but_no_other_request(place: Path) -> 
         process.wait_until(lambda: ask(process)["pid"] != worker)
         slow.join()
         assert slow.answer["pid"] == worker
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+def test_each_signal_to_stop_lets_requests_finish(place: Path, number: signal.Signals) -> None:
+    words = ("--hook-master-start", "unix_signal:15 gracefully_kill_them_all", "--processes", "2")
+    with instance(place, *words) as process:
+        slow = Client(process, "/sleep/0.5")
+        process.wait_for("a request sleeps")
+        process.popen.send_signal(number)
+        assert process.end() == 0
+        slow.join()
+        assert slow.answer is not None
+        process.wait_for(f"{number.name} received: finishing the running requests")
+        process.wait_until(lambda: gone(process))
+
+
+def test_a_signal_to_the_whole_group_stops_gracefully(place: Path) -> None:
+    with instance(place, "--processes", "2") as process:
+        slow = Client(process, "/sleep/0.5")
+        process.wait_for("a request sleeps")
+        for pid in process.family():
+            os.kill(pid, signal.SIGTERM)
+        assert process.end() == 0
+        slow.join()
+        assert slow.answer is not None
+        assert "another one takes its place" not in process.output
+
+
+def test_a_second_signal_kills_the_workers(place: Path) -> None:
+    with instance(place) as process:
+        slow = Client(process, "/sleep/1000")
+        process.wait_for("a request sleeps")
+        process.popen.send_signal(signal.SIGTERM)
+        process.wait_for("finishing the running requests")
+        process.popen.send_signal(signal.SIGTERM)
+        assert process.end() == 0
+        process.wait_for("SIGTERM received: killing the workers")
+        slow.join()
+        assert slow.answer is None

@@ -1,13 +1,16 @@
 import os
+import select
 import socket
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from uwsgi_async.errors import AddressError, BindError, OptionError
-from uwsgi_async.instance.listeners import Listener, open_listener, systemd_fds
+from uwsgi_async.instance.listeners import Listener, listeners_of, open_listener, systemd_fds
 from uwsgi_async.wire.address import AbstractAddress, FdAddress, TcpAddress, UnixAddress, parse_address
 
 ANY_PORT = TcpAddress("127.0.0.1", 0)
@@ -280,3 +283,38 @@ def test_systemd_passed_nothing_unless_both_variables_say_so(
         if value is not None:
             monkeypatch.setenv(name, value)
     assert systemd_fds() == ()
+
+
+def test_sockets_that_share_an_address_divide_its_connections(opened: list[Listener]) -> None:
+    opened.append(open_listener(ANY_PORT, protocol="http", backlog=50, share=1))
+    opened.append(open_listener(parse_address(opened[0].name), protocol="http", backlog=50, share=2))
+    assert opened[0].name == opened[1].name
+    assert [listener.share for listener in opened] == [1, 2]
+    clients = [socket.create_connection(opened[0].sock.getsockname()) for _ in range(40)]
+    accepted = []
+    for listener in opened:
+        count = 0
+        while select.select([listener.sock], [], [], 0)[0]:
+            listener.sock.accept()[0].close()
+            count += 1
+        accepted.append(count)
+    for client in clients:
+        client.close()
+    assert sum(accepted) == 40
+    assert min(accepted) > 0
+
+
+def test_a_unix_socket_is_not_shared(path: str, opened: list[Listener]) -> None:
+    opened.append(open_listener(UnixAddress(path), protocol="http", backlog=5, share=1))
+    assert opened[0].share == 0
+
+
+@given(st.integers(1, 20), st.integers(1, 20))
+def test_every_share_has_a_worker_and_every_worker_a_share(shares: int, workers: int) -> None:
+    listeners = [Listener(None, "http", "", None, share=share) for share in range(1, shares + 1)]  # type: ignore[arg-type]
+    common = Listener(None, "uwsgi", "", None)  # type: ignore[arg-type]
+    served = [listeners_of(worker, workers, [common, *listeners]) for worker in range(1, workers + 1)]
+    assert all(common in own and len(own) >= 2 for own in served)
+    assert {listener.share for own in served for listener in own} == set(range(shares + 1))
+    if workers >= shares:
+        assert all(len(own) == 2 for own in served)

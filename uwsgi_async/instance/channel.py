@@ -28,9 +28,9 @@ _LATER = frozenset({errno.ENOBUFS, errno.ENOMEM, errno.ETOOMANYREFS})
 class Start:
     """Master to fork server, the first message.
 
-    ``options``: values by the names of their fields. ``listeners``: fd, protocol, name and url of each. ``files``: the
-    values of each `OwnFile` of the instance. ``board``: the scoreboard's fd. ``state``: what `SharedState.attach`
-    needs. ``master``: its process id. ``reloads``: how many there have been.
+    ``options``: values by the names of their fields. ``listeners``: fd, protocol, name, url and share of each.
+    ``files``: the values of each `OwnFile` of the instance. ``board``: the scoreboard's fd. ``state``: what
+    `SharedState.attach` needs. ``master``: its process id. ``reloads``: how many there have been.
     """
 
     options: dict[str, Any]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import anyio
@@ -98,7 +99,8 @@ class Accounts:
         row[Field.SENT] = self._sent + pool.bytes_sent
         row[Field.RUNNING_TIME] = self._running + int(pool.running_time * MICROS)
         row[Field.AVERAGE] = row[Field.RUNNING_TIME] // requests if requests else 0
-        row[Field.RSS], row[Field.VSZ] = mem()
+        with suppress(OSError):  # no file descriptor is free: that is no reason to end
+            row[Field.RSS], row[Field.VSZ] = mem()
         row[Field.CONNECTIONS] = len(pool.connections)
         row[Field.WAITING] = len(pool.ready)
         row[Field.LONGEST_WAIT] = int(pool.longest_wait * MICROS)

@@ -16,6 +16,7 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 
 from uwsgi_async.compat.uwsgi_module import UwsgiModule, installed, make_module
@@ -24,7 +25,7 @@ from uwsgi_async.handlers.mounts import Apps
 from uwsgi_async.instance.channel import Channel, End, Failed, Fork, Loaded, Start
 from uwsgi_async.instance.control import WorkerProcess
 from uwsgi_async.instance.guardian import guard
-from uwsgi_async.instance.listeners import Listener
+from uwsgi_async.instance.listeners import Listener, listeners_of
 from uwsgi_async.instance.loader import load_apps, prepare
 from uwsgi_async.instance.requestlog import configure_logging
 from uwsgi_async.instance.scoreboard import Scoreboard
@@ -95,13 +96,23 @@ def _serve(channel: Channel, start: Start, assignment: Assignment) -> int:
             channel.close()
             board = Scoreboard.attach(start.board)
             master = Channel(socket.socket(fileno=fds[0]))
-            process = WorkerProcess(message.worker, start.master, board, master, assignment.listeners, assignment.state)
-            status = work(process, assignment)
+            own = _share_of(message.worker, assignment)
+            process = WorkerProcess(message.worker, start.master, board, master, own.listeners, own.state)
+            status = work(process, own)
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(status)  # not through the frames of the fork server
         for fd in fds:
             os.close(fd)
+
+
+def _share_of(worker: int, assignment: Assignment) -> Assignment:
+    """Return what one worker is to do; it closes the sockets that others serve."""
+    own = listeners_of(worker, assignment.options.process.processes, assignment.listeners)
+    for listener in assignment.listeners:
+        if listener not in own:
+            listener.sock.close()
+    return replace(assignment, listeners=own)
 
 
 def _fork() -> bool:
@@ -125,8 +136,8 @@ def _fork() -> bool:
     return True
 
 
-def _listener(fd: int, protocol: str, name: str, url: str | None) -> Listener:
-    return Listener(_take(fd), "http" if protocol == "http" else "uwsgi", name, url)
+def _listener(fd: int, protocol: str, name: str, url: str | None, share: int) -> Listener:
+    return Listener(_take(fd), "http" if protocol == "http" else "uwsgi", name, url, share=share)
 
 
 def _take(fd: int) -> socket.socket:

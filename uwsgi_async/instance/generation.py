@@ -15,7 +15,8 @@ import anyio
 
 from uwsgi_async.api.statistics import InstanceStatistics
 from uwsgi_async.errors import UwsgiAsyncError
-from uwsgi_async.instance.channel import Message, Publish
+from uwsgi_async.instance.adapting import Crew, adapt
+from uwsgi_async.instance.channel import Message, Publish, Stop
 from uwsgi_async.instance.hanging import watch_processes
 from uwsgi_async.instance.keeper import Circumstances, Keeper, Process
 from uwsgi_async.instance.listeners import Listener
@@ -56,6 +57,7 @@ class Generation:
         self.ended = anyio.Event()
         self.failed: UwsgiAsyncError | None = None
         self._state = State.STARTING
+        self._listeners = holdings.listeners
         self._forks = ForkServer(options, holdings, self.board, reaper, reloads)
         self._reaper = reaper
         self._on_request = on_request
@@ -94,10 +96,12 @@ class Generation:
                 helpers.start_soon(self._forks.keep)
                 helpers.start_soon(watch_processes, self.options, self.board, lambda: self.processes)
                 async with anyio.create_task_group() as tasks:
-                    self._begin(Circumstances(
+                    crew = self._begin(Circumstances(
                         self.options, self.board, self._forks, self._reaper, tasks,
                         self._on_request, self._note_ready, self._give_up,
                     ))  # fmt: skip
+                    if self.options.cheaper.adapts:
+                        helpers.start_soon(self._adapt, crew)
                     await self._drained.wait()
                 helpers.cancel_scope.cancel()
         finally:
@@ -133,12 +137,21 @@ class Generation:
         for keeper in self._keepers:
             keeper.kill()
 
-    def _begin(self, circumstances: Circumstances) -> None:
-        if self._drained.is_set():
-            return
+    def _begin(self, circumstances: Circumstances) -> Crew:
         self._keepers = [Keeper(number, circumstances) for number in range(1, self.board.rows + 1)]
-        for keeper in self._keepers:
-            keeper.run()
+        crew = Crew(self.options, self.board, self._keepers)
+        if self.options.cheaper.cheap:
+            self._note_ready()  # whoever comes first will find a worker
+        elif not self._drained.is_set():
+            crew.begin()
+        return crew
+
+    async def _adapt(self, crew: Crew) -> None:
+        """Adapt the number of workers to the load until the generation is drained."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(adapt, crew, self.options, self._listeners, lambda: self._on_request(Stop()))
+            await self._drained.wait()
+            tasks.cancel_scope.cancel()
 
     def _become(self, state: State) -> None:
         self._state = state

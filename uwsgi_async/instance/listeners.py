@@ -8,6 +8,7 @@ import errno
 import os
 import socket
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, NoReturn
 
@@ -38,7 +39,8 @@ class Listener:
 
     ``name`` is its address as the system tells it, such as "127.0.0.1:4321" or a path. ``url`` is where an HTTP
     client on this machine reaches it, also when it listens at every address; None for uwsgi and UNIX sockets.
-    ``file``: the socket file that was made for it; only the process that opened it removes it.
+    ``file``: the socket file that was made for it; only the process that opened it removes it. ``share``: its number,
+    from 1, among several at one address, between which the kernel divides the connections; 0 for one alone.
     """
 
     sock: socket.socket
@@ -46,6 +48,7 @@ class Listener:
     name: str
     url: str | None
     file: OwnFile | None = None
+    share: int = 0
     _opener: int = field(default_factory=os.getpid)
 
     def close(self) -> None:
@@ -64,12 +67,14 @@ def open_listener(
     backlog: int,
     chmod: str | None = None,
     chown: tuple[int, int] | None = None,
+    share: int = 0,
 ) -> Listener:
     """Return the open listener of an address.
 
     ``backlog``: connections that the kernel queues. ``chmod``: mode of a UNIX socket's file in octal, e.g. "660";
     None leaves it to the umask. ``chown``: user and group of that file; -1 leaves the group. A socket of `FdAddress`
-    keeps its own backlog; its file stays when it is closed.
+    keeps its own backlog; its file stays when it is closed. ``share``: the number of this socket among several that
+    share a TCP address (SO_REUSEPORT); 0 does not share.
 
     Raises `BindError` when the system refuses, `AddressError` when the address cannot be used as it is, `OptionError`
     when ``chmod`` is not a mode.
@@ -79,7 +84,7 @@ def open_listener(
     if isinstance(address, FdAddress):
         sock = _adopt(address)
     elif isinstance(address, TcpAddress):
-        sock = _bind_tcp(address)
+        sock = _bind_tcp(address, share > 0)
     elif isinstance(address, AbstractAddress):
         sock = _bind(address, socket.AF_UNIX, f"\0{address.name}")
     else:
@@ -94,7 +99,20 @@ def open_listener(
             _fail(address, error)
     sock.setblocking(False)
     name, url = _describe(sock, protocol)
-    return Listener(sock, protocol, name, url, file)
+    return Listener(sock, protocol, name, url, file, share if isinstance(address, TcpAddress) else 0)
+
+
+def listeners_of(worker: int, workers: int, listeners: Sequence[Listener]) -> list[Listener]:
+    """Return the listeners that a worker serves: of those that share an address its own, and all others.
+
+    There may be more or fewer workers than shares, after a reload: every share has a worker, and every worker one.
+    """
+    shares = max((listener.share for listener in listeners), default=0)
+    return [
+        listener
+        for listener in listeners
+        if not listener.share or (listener.share - worker) % min(shares, workers) == 0
+    ]
 
 
 def systemd_fds() -> tuple[int, ...]:
@@ -117,7 +135,7 @@ def _mode(chmod: str | None) -> int | None:
     return mode
 
 
-def _bind_tcp(address: TcpAddress) -> socket.socket:
+def _bind_tcp(address: TcpAddress, shared: bool) -> socket.socket:
     try:
         found = socket.getaddrinfo(
             address.host or "0.0.0.0", address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -126,10 +144,10 @@ def _bind_tcp(address: TcpAddress) -> socket.socket:
         raise BindError(f"cannot listen at {address}: the host {address.host!r} is not known ({error})") from error
     # As in uWSGI, a name that has addresses of both families means the one of IPv4.
     family, _, _, _, where = min(found, key=lambda info: info[0] != socket.AF_INET)
-    return _bind(address, family, where)
+    return _bind(address, family, where, shared)
 
 
-def _bind(address: Address, family: int, where: object) -> socket.socket:
+def _bind(address: Address, family: int, where: object, shared: bool = False) -> socket.socket:
     try:
         sock = socket.socket(family, socket.SOCK_STREAM)
     except OSError as error:
@@ -137,6 +155,8 @@ def _bind(address: Address, family: int, where: object) -> socket.socket:
     try:
         if family != socket.AF_UNIX:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind(where)  # type: ignore[arg-type]
     except OSError as error:
         sock.close()

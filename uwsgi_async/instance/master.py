@@ -100,8 +100,8 @@ class Master:
                         logger.info("spawned the master process (pid: %d)", os.getpid())
                         self._generation = await self._begin(options)
                         if self._generation is not None:
-                            for listener in self._holdings.listeners:
-                                logger.info("*** uwsgi-async serves %s ***", listener.url or listener.name)
+                            for name in dict.fromkeys(each.url or each.name for each in self._holdings.listeners):
+                                logger.info("*** uwsgi-async serves %s ***", name)
                             launch.report()
                 except* UwsgiAsyncError as errors:
                     error = next(each for each in _leaves(errors) if isinstance(each, UwsgiAsyncError))

@@ -36,7 +36,7 @@ from uwsgi_async.fdwait.poller import open_poller
 from uwsgi_async.handlers.mounts import Apps
 from uwsgi_async.instance.calling import App, make_handler
 from uwsgi_async.instance.control import SingleProcess
-from uwsgi_async.instance.listeners import Listener, open_listener, systemd_fds
+from uwsgi_async.instance.listeners import Listener, Protocol, open_listener, systemd_fds
 from uwsgi_async.instance.requestlog import RequestLog
 from uwsgi_async.instance.standing import find_owner, take_place
 from uwsgi_async.instance.state import SharedState
@@ -46,7 +46,7 @@ from uwsgi_async.options.build import build, by_field
 from uwsgi_async.options.declare import declarations
 from uwsgi_async.options.loading import LoadOptions
 from uwsgi_async.options.settings import Options
-from uwsgi_async.wire.address import FdAddress, parse_address
+from uwsgi_async.wire.address import Address, FdAddress, TcpAddress, parse_address
 from uwsgi_async.wire.http import Endpoint
 
 logger = logging.getLogger("uwsgi_async")
@@ -213,28 +213,41 @@ async def serve_apps(
 
 def open_listeners(options: Options, stack: ExitStack) -> list[Listener]:
     """Open every socket that the options name; ``stack`` closes them. Raises `OptionError` when there is none."""
-    listeners = []
+    listeners: list[Listener] = []
+
+    def add(address: Address, protocol: Protocol, share: int = 0) -> Listener:
+        sockets = options.sockets
+        listener = open_listener(
+            address, protocol=protocol, backlog=sockets.listen, chmod=sockets.chmod_socket, chown=owner, share=share
+        )
+        stack.callback(listener.close)
+        listeners.append(listener)
+        return listener
+
     chown = options.sockets.chown_socket
     owner = None if chown is None else find_owner("chown-socket", chown)
-    for protocol, addresses in (("http", options.sockets.http_socket), ("uwsgi", options.sockets.socket)):
-        for text in addresses:
-            listener = open_listener(
-                parse_address(text),
-                protocol="http" if protocol == "http" else "uwsgi",
-                backlog=options.sockets.listen,
-                chmod=options.sockets.chmod_socket,
-                chown=owner,
-            )
-            stack.callback(listener.close)
-            listeners.append(listener)
+    for text in options.sockets.http_socket:
+        _add_shared(add, parse_address(text), "http", options)
+    for text in options.sockets.socket:
+        _add_shared(add, parse_address(text), "uwsgi", options)
     for fd in systemd_fds():
         if not any(listener.sock.fileno() == fd for listener in listeners):
-            listener = open_listener(FdAddress(fd), protocol="http", backlog=options.sockets.listen)
-            stack.callback(listener.close)
-            listeners.append(listener)
+            add(FdAddress(fd), "http")
     if not listeners:
         raise OptionError("there is no socket to serve: give one with http-socket or socket, such as 127.0.0.1:8000")
     return listeners
+
+
+def _add_shared(
+    add: Callable[[Address, Protocol, int], Listener], address: Address, protocol: Protocol, options: Options
+) -> None:
+    """Open one socket of an address; with reuse-port one for each worker."""
+    if not options.sockets.reuse_port or not isinstance(address, TcpAddress):
+        add(address, protocol, 0)
+        return
+    first = parse_address(add(address, protocol, 1).name)  # with the port that it has got
+    for share in range(2, options.process.processes + 1):
+        add(first, protocol, share)
 
 
 def information(options: Options, listeners: Sequence[Listener], *, reloads: int = 0) -> InstanceInformation:

@@ -139,7 +139,10 @@ class ForkServer:
     def _start_message(self) -> Start:
         return Start(
             options=_values(self._options),
-            listeners=[[each.sock.fileno(), each.protocol, each.name, each.url] for each in self._holdings.listeners],
+            listeners=[
+                [each.sock.fileno(), each.protocol, each.name, each.url, each.share]
+                for each in self._holdings.listeners
+            ],
             files=[list(astuple(file)) for file in self._holdings.files],
             board=self._board.fd,
             state=self._holdings.state.described(),

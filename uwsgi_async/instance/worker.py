@@ -124,6 +124,7 @@ async def _serve(process: WorkerProcess, apps: Apps, assignment: Assignment) -> 
             process.accounts.row[Field.READY] = 1
             process.channel.send(Ready())
             idle = await _listen(process)
+            wear.silence()
             if idle is None:
                 logger.error("the master is gone: worker %d finishes its requests and ends", process.worker)
                 server.let_go()
@@ -189,6 +190,10 @@ class _WearAndTear:
             reason = self._process.pool.worn_out()
         if reason is not None:
             self.report(reason)
+
+    def silence(self) -> None:
+        """Report no more: the process ends anyway."""
+        self._reported = True
 
     def report(self, reason: str) -> None:
         if not self._reported and self._process.step_aside():

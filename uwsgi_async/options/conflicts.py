@@ -23,3 +23,13 @@ def _conflicts(options: Options) -> Iterator[str]:
         yield "daemonize and daemonize2 exclude each other: give the one that says when to go to the background"
     if options.app.app_kind == "async" and options.app.threads:
         yield "app-kind = async and threads exclude each other: threads are for sync apps"
+    if 0 < options.process.processes <= options.cheaper.cheaper:
+        yield (
+            f"cheaper is the least number of workers and processes the most, so {options.cheaper.cheaper} must be less "
+            f"than {options.process.processes}: give more processes"
+        )
+    if options.sockets.reuse_port and options.cheaper.adapts:
+        yield (
+            "reuse-port gives each worker a socket of its own, also one that is not there: give it without cheaper, "
+            "cheap and idle"
+        )

@@ -76,6 +76,13 @@ def read_mode(text: str) -> int:
     return mode
 
 
+def read_master_hook(text: str) -> None:
+    """Accept the one hook that is in most containers' configuration: its signal stops gracefully, hook or not."""
+    signal, _, function = text.partition(" ")
+    if signal not in ("unix_signal:15", "unix_signal:2", "unix_signal:3") or function != "gracefully_kill_them_all":
+        raise ValueError(f"expected unix_signal:15 gracefully_kill_them_all, other hooks are not built, got {text!r}")
+
+
 def _read_seconds(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 10):
         raise ValueError(f"expected a number of seconds, got {text!r}")
@@ -89,3 +96,4 @@ LIFETIME: Final = Form(r"\.css$ 3600", read_lifetime)
 TYPE_LIFETIME: Final = Form("text/css=3600", read_type_lifetime)
 PATTERN: Final = Form(r"\.(css|js)$", read_pattern)
 MODE: Final = Form("022", read_mode)
+MASTER_HOOK: Final = Form("unix_signal:15 gracefully_kill_them_all", read_master_hook)

@@ -8,6 +8,7 @@ Names are uWSGI's where uWSGI has the option. All times are seconds, all sizes b
 from dataclasses import dataclass, field
 from typing import Literal
 
+from uwsgi_async.options.cheaper import CheaperOptions
 from uwsgi_async.options.declare import option
 from uwsgi_async.options.loading import AppOptions, LoadOptions, StaticOptions
 from uwsgi_async.options.stats import StatsOptions
@@ -38,6 +39,11 @@ class SocketOptions:
         help="length of the kernel's queue of connections not yet accepted",
         minimum=1,
         maximum=65535,
+    )
+    reuse_port: bool = option(
+        False,
+        "reuse-port",
+        help="open a TCP socket for each worker, between which the kernel divides the connections (SO_REUSEPORT)",
     )
     chmod_socket: str | None = option(
         None, "chmod-socket", "chmod", "C", bare="666", help="mode of UNIX sockets, in octal; 666 when none is given"
@@ -354,6 +360,7 @@ class Options:
     app: AppOptions = field(default_factory=AppOptions)
     static: StaticOptions = field(default_factory=StaticOptions)
     process: ProcessOptions = field(default_factory=ProcessOptions)
+    cheaper: CheaperOptions = field(default_factory=CheaperOptions)
     system: SystemOptions = field(default_factory=SystemOptions)
     stats: StatsOptions = field(default_factory=StatsOptions)
     log: LogOptions = field(default_factory=LogOptions)

@@ -6,7 +6,7 @@ What lives here: one subsystem of `settings.Options`. What does not: all other o
 from dataclasses import dataclass
 
 from uwsgi_async.options.declare import option
-from uwsgi_async.options.forms import MODE
+from uwsgi_async.options.forms import MASTER_HOOK, MODE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,3 +33,10 @@ class SystemOptions:
         help="go on in the background when the sockets are open, without the terminal; the log goes to this file",
     )
     daemonize2: str | None = option(None, "daemonize2", help="the same when the instance serves")
+    hook_master_start: tuple[str, ...] = option(
+        (),
+        "hook-master-start",
+        repeat=True,
+        form=MASTER_HOOK,
+        help="for containers of uWSGI: SIGTERM stops gracefully, as it does here without this",
+    )
