@@ -26,12 +26,14 @@ class Start:
     """Master to fork server, the first message.
 
     ``options``: values by the names of their fields. ``listeners``: fd, protocol, name and url of each. ``board``: the
-    scoreboard's fd. ``master``: its process id. ``reloads``: how many there have been.
+    scoreboard's fd. ``state``: what `SharedState.attach` needs. ``master``: its process id. ``reloads``: how many there
+    have been.
     """
 
     options: dict[str, Any]
     listeners: list[tuple[int, str, str, str | None]]
     board: int
+    state: dict[str, Any]
     master: int
     reloads: int
 

@@ -27,6 +27,7 @@ from uwsgi_async.instance.loader import load_apps, prepare
 from uwsgi_async.instance.requestlog import configure_logging
 from uwsgi_async.instance.scoreboard import Scoreboard
 from uwsgi_async.instance.server import information
+from uwsgi_async.instance.state import SharedState
 from uwsgi_async.instance.worker import Assignment, work
 from uwsgi_async.options.build import build
 from uwsgi_async.options.settings import Options
@@ -45,7 +46,9 @@ def main(fd: int) -> int:
     options = build(**start.options)
     configure_logging(options.log)
     listeners = [_listener(*listener) for listener in start.listeners]
+    state = SharedState.attach(start.state)
     with ExitStack() as stack:
+        stack.enter_context(state.used())
         module = stack.enter_context(installed(make_module(information(options, listeners, reloads=start.reloads))))
         try:
             load = _loader(options, module)
@@ -55,7 +58,7 @@ def main(fd: int) -> int:
             channel.send(Failed(str(error)))
             return 1
         channel.send(Loaded())
-        return _serve(channel, start, Assignment(options, listeners, load, module))
+        return _serve(channel, start, Assignment(options, listeners, load, module, state))
 
 
 def _loader(options: Options, module: UwsgiModule) -> Callable[[], Apps]:

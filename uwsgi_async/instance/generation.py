@@ -22,6 +22,7 @@ from uwsgi_async.instance.channel import Channel, Drain, Failed, Fork, Hello, Lo
 from uwsgi_async.instance.listeners import Listener
 from uwsgi_async.instance.reaper import Exit, Reaper
 from uwsgi_async.instance.scoreboard import Field, Scoreboard
+from uwsgi_async.instance.state import SharedState
 from uwsgi_async.options.settings import Options
 
 logger = logging.getLogger("uwsgi_async")
@@ -57,6 +58,7 @@ class Generation:
         self,
         options: Options,
         listeners: Sequence[Listener],
+        state: SharedState,
         reaper: Reaper,
         on_request: Callable[[Message], None],
         reloads: int,
@@ -69,6 +71,7 @@ class Generation:
         self.ended = anyio.Event()
         self.failed: str | None = None
         self._listeners = listeners
+        self._state = state
         self._reaper = reaper
         self._on_request = on_request
         self._draining = False
@@ -86,9 +89,8 @@ class Generation:
         ours, theirs = pair()
         try:
             with theirs:
-                self._pid = _spawn(
-                    theirs.fileno(), [listener.sock.fileno() for listener in self._listeners], self.board
-                )
+                inherited = [*(listener.sock.fileno() for listener in self._listeners), self.board.fd, *self._state.fds]
+                self._pid = _spawn(theirs.fileno(), inherited)
         except BaseException:
             ours.close()
             raise
@@ -98,6 +100,7 @@ class Generation:
                 options=_values(self.options),
                 listeners=[(each.sock.fileno(), each.protocol, each.name, each.url) for each in self._listeners],
                 board=self.board.fd,
+                state=self._state.described(),
                 master=os.getpid(),
                 reloads=self.reloads,
             )
@@ -262,13 +265,16 @@ def _values(options: Options) -> dict[str, Any]:
     return values
 
 
-def _spawn(channel: int, listeners: Sequence[int], board: Scoreboard) -> int:
-    """Start the fork server in a fresh interpreter with the master's import path; return its process id."""
+def _spawn(channel: int, fds: Sequence[int]) -> int:
+    """Start the fork server in a fresh interpreter with the master's import path; return its process id.
+
+    It inherits ``channel`` and ``fds``, at the same numbers.
+    """
     code = (
         f"import sys; sys.path[:] = {sys.path!r}; "
         f"from uwsgi_async.instance.forkserver import main; sys.exit(main({channel}))"
     )
-    inherited = [channel, board.fd, *listeners]
+    inherited = [channel, *fds]
     for fd in inherited:
         os.set_inheritable(fd, True)
     try:

@@ -23,6 +23,7 @@ from uwsgi_async.instance.generation import Generation
 from uwsgi_async.instance.listeners import Listener
 from uwsgi_async.instance.reaper import Reaper, adopt_descendants
 from uwsgi_async.instance.server import open_listeners
+from uwsgi_async.instance.state import SharedState
 from uwsgi_async.options.settings import Options
 
 logger = logging.getLogger("uwsgi_async")
@@ -42,16 +43,19 @@ async def run_master(options: Options, read_options: Callable[[], Options]) -> N
         listeners = open_listeners(options, stack)
         if options.process.pidfile is not None:
             stack.callback(_write_pidfile(options.process.pidfile))
+        state = SharedState.create(options)
+        stack.callback(state.close)
         adopt_descendants()
-        master = Master(listeners, read_options)
+        master = Master(listeners, state, read_options)
         await master.run(options)
 
 
 class Master:
     """The life of the master. `reload` and `stop` may be called at any time, from its event loop."""
 
-    def __init__(self, listeners: list[Listener], read_options: Callable[[], Options]) -> None:
+    def __init__(self, listeners: list[Listener], state: SharedState, read_options: Callable[[], Options]) -> None:
         self._listeners = listeners
+        self._state = state
         self._read_options = read_options
         self._reaper = Reaper()
         self._generation: Generation | None = None
@@ -70,6 +74,7 @@ class Master:
         with anyio.open_signal_receiver(*_SIGNALS) as signals:
             async with anyio.create_task_group() as watch:
                 watch.start_soon(self._watch_signals, signals)
+                watch.start_soon(self._state.maintain)
                 try:
                     async with anyio.create_task_group() as self._tasks:
                         logger.info("spawned the master process (pid: %d)", os.getpid())
@@ -111,7 +116,7 @@ class Master:
     async def _begin(self, options: Options) -> Generation:
         """Start a generation and wait until all its workers serve."""
         assert self._tasks is not None
-        generation = Generation(options, self._listeners, self._reaper, self._handle, self._reloads)
+        generation = Generation(options, self._listeners, self._state, self._reaper, self._handle, self._reloads)
         await generation.start()
         self._tasks.start_soon(generation.keep)
         await generation.all_ready.wait()

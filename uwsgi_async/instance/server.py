@@ -13,7 +13,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import fields
 from typing import Any
@@ -38,6 +38,7 @@ from uwsgi_async.instance.calling import App, make_handler
 from uwsgi_async.instance.control import SingleProcess
 from uwsgi_async.instance.listeners import Listener, open_listener, systemd_fds
 from uwsgi_async.instance.requestlog import RequestLog
+from uwsgi_async.instance.state import SharedState
 from uwsgi_async.instance.watchdog import Watchdog
 from uwsgi_async.options.build import build, by_field
 from uwsgi_async.options.declare import declarations
@@ -121,22 +122,30 @@ async def serve(load: Callable[[UwsgiModule], Apps], options: Options) -> AsyncI
     """
     with ExitStack() as stack:
         listeners = open_listeners(options, stack)
+        state = SharedState.create(options)
+        stack.callback(state.close)
+        stack.enter_context(state.used())
         module = stack.enter_context(installed(make_module(information(options, listeners))))
         process = SingleProcess()
         stack.callback(process.close)
         stack.enter_context(controlled(process))
-        async with serve_apps(load(module), options, listeners) as server:
+        apps = load(module)
+        async with serve_apps(apps, options, listeners, beside=state.maintain) as server:
             process.pool = server.pool
             yield server
 
 
 @asynccontextmanager
 async def serve_apps(
-    apps: Apps, options: Options, listeners: Sequence[Listener], on_end: Callable[[Request], None] | None = None
+    apps: Apps,
+    options: Options,
+    listeners: Sequence[Listener],
+    on_end: Callable[[Request], None] | None = None,
+    beside: Callable[[], Coroutine[Any, Any, None]] | None = None,
 ) -> AsyncIterator[Server]:
     """Serve loaded apps on open listeners while the block runs. The listeners stay open. For `serve` and workers.
 
-    ``on_end``: called with each request that has ended.
+    ``on_end``: called with each request that has ended. ``beside``: runs in a task until the end of the block.
     """
     with ExitStack() as stack:
         poller = open_poller()
@@ -147,6 +156,8 @@ async def serve_apps(
             pool = Pool(options.cores, poller, tasks)
             stack.callback(_close_connections, pool)
             acceptors = _accept(options, listeners, pool, make_handler(apps, options), on_end)
+            if beside is not None:
+                tasks.start_soon(beside)
             if options.cores.blocking_limit > 0:
                 watchdog = Watchdog(poller, options.cores.blocking_limit)
                 stack.callback(watchdog.stop)

@@ -30,6 +30,7 @@ from uwsgi_async.instance.listeners import Listener
 from uwsgi_async.instance.loader import finish
 from uwsgi_async.instance.scoreboard import Field
 from uwsgi_async.instance.server import Server, serve_apps
+from uwsgi_async.instance.state import SharedState
 from uwsgi_async.options.settings import Options
 
 logger = logging.getLogger("uwsgi_async")
@@ -44,12 +45,13 @@ EXIT_LOAD = 3
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """What a worker is to do. ``load``: gives the apps; called in the worker's process."""
+    """What a worker is to do. ``load``: gives the apps; called in the worker's process. ``state``: is attached."""
 
     options: Options
     listeners: Sequence[Listener]
     load: Callable[[], Apps]
     module: UwsgiModule
+    state: SharedState
 
 
 def work(process: WorkerProcess, assignment: Assignment) -> int:
@@ -98,7 +100,7 @@ async def _serve(process: WorkerProcess, apps: Apps, assignment: Assignment) -> 
     async with anyio.create_task_group() as watch:
         async with serve_apps(apps, options, assignment.listeners, count) as server:
             process.pool = server.pool
-            watch.start_soon(_beat, process, server, options, done)
+            watch.start_soon(_beat, process, server, assignment, done)
             process.accounts.row[Field.READY] = 1
             process.channel.send(Ready())
             idle = 0.0
@@ -108,6 +110,7 @@ async def _serve(process: WorkerProcess, apps: Apps, assignment: Assignment) -> 
                 idle = await _listen(process.channel, waiting.cancel_scope) or _IDLE
             await server.retire(idle)
         watch.cancel_scope.cancel()
+    assignment.state.publish()
 
 
 async def _wait(event: Callable[[], Any], scope: CancelScope) -> None:
@@ -135,12 +138,14 @@ async def _listen(channel: Channel, scope: CancelScope) -> float | None:
     return idle
 
 
-async def _beat(process: WorkerProcess, server: Server, options: Options, done: anyio.Event) -> None:
+async def _beat(process: WorkerProcess, server: Server, assignment: Assignment, done: anyio.Event) -> None:
     """Publish the worker's state, and end it when it has grown too old or too large."""
-    lifetime, rss = options.process.max_worker_lifetime, options.process.reload_on_rss
+    limits = assignment.options.process
+    lifetime, rss = limits.max_worker_lifetime, limits.reload_on_rss
     born = time.monotonic()
     while True:
         process.accounts.publish(server.pool)
+        assignment.state.publish()
         if not done.is_set():
             if lifetime and time.monotonic() - born >= lifetime:
                 logger.info("worker %d has lived %g s (option max-worker-lifetime)", process.worker, lifetime)

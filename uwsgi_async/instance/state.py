@@ -1,0 +1,120 @@
+"""The shared state of an instance: created once, before the first fork, attached in every process.
+
+What lives here: `SharedState`, and `KINDS`, the table of all kinds of state that there are. What does not: the kinds
+themselves (`state`), the functions that use them (`api`).
+
+The master, or the one process, creates; a fork server attaches by what `SharedState.described` says, and its
+workers have what it has. State outlives a reload: a new generation attaches to what the first one was given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import anyio
+
+from uwsgi_async.options.settings import Options
+
+
+class Part(Protocol):
+    """One kind of state, in one process."""
+
+    @property
+    def fds(self) -> Sequence[int]:
+        """The file descriptors that a child process must inherit, at the same numbers."""
+
+    def described(self) -> Any:
+        """Return what another process needs to attach, fds included; made of what JSON knows."""
+
+    async def maintain(self) -> None:
+        """Do what must be done now and then; runs in one process of the instance until it is cancelled."""
+
+    def publish(self) -> None:
+        """Let the other processes see what this one has only counted so far; called a few times a second."""
+
+    def close(self) -> None:
+        """Give back what this process holds. The state lives on while another process has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How a kind of state comes to be.
+
+    ``create``: makes it from the options; None when they configure none; raises `OptionError` for what cannot be.
+    ``attach``: joins what ``described()`` of another process's part says. ``use``: lets the functions of `api` use it
+    while the block runs.
+    """
+
+    name: str
+    create: Callable[[Options], Part | None]
+    attach: Callable[[Any], Part]
+    use: Callable[[Any], AbstractContextManager[None]]
+
+
+KINDS: tuple[Kind, ...] = ()
+
+
+class SharedState:
+    """All shared state of an instance, in one process. ``parts``: by the names of their kinds."""
+
+    def __init__(self, parts: Mapping[str, Part]) -> None:
+        self.parts = parts
+
+    def __repr__(self) -> str:
+        return f"<SharedState: {', '.join(map(repr, self.parts.values())) or 'none'}>"
+
+    @classmethod
+    def create(cls, options: Options) -> SharedState:
+        """Create what the options configure. Raises `OptionError`; then nothing is left open."""
+        parts: dict[str, Part] = {}
+        try:
+            for kind in KINDS:
+                part = kind.create(options)
+                if part is not None:
+                    parts[kind.name] = part
+        except BaseException:
+            cls(parts).close()
+            raise
+        return cls(parts)
+
+    @classmethod
+    def attach(cls, described: Mapping[str, Any]) -> SharedState:
+        """Join the state that ``described()`` of another process says."""
+        return cls({kind.name: kind.attach(described[kind.name]) for kind in KINDS if kind.name in described})
+
+    @property
+    def fds(self) -> list[int]:
+        """What a child process must inherit, at the same numbers."""
+        return [fd for part in self.parts.values() for fd in part.fds]
+
+    def described(self) -> dict[str, Any]:
+        """Return what `attach` needs in another process."""
+        return {name: part.described() for name, part in self.parts.items()}
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """Let the functions of `api` use this state while the block runs."""
+        with ExitStack() as stack:
+            for kind in KINDS:
+                if kind.name in self.parts:
+                    stack.enter_context(kind.use(self.parts[kind.name]))
+            yield
+
+    async def maintain(self) -> None:
+        """Keep the state in order until cancelled. For one process of the instance: the master, or the only one."""
+        async with anyio.create_task_group() as tasks:
+            for part in self.parts.values():
+                tasks.start_soon(part.maintain)
+
+    def publish(self) -> None:
+        """Let the other processes see what this one has only counted so far."""
+        for part in self.parts.values():
+            part.publish()
+
+    def close(self) -> None:
+        """Give back what this process holds."""
+        for part in self.parts.values():
+            part.close()
