@@ -14,6 +14,21 @@ from uwsgi_async.api.asynchronous import (
     wait_fd_read,
     wait_fd_write,
 )
+from uwsgi_async.api.cache import (
+    cache_clear,
+    cache_dec,
+    cache_del,
+    cache_div,
+    cache_exists,
+    cache_get,
+    cache_inc,
+    cache_keys,
+    cache_mul,
+    cache_num,
+    cache_set,
+    cache_update,
+)
+from uwsgi_async.api.cacheobject import Cache, RemoteCache, cache, remote_cache
 from uwsgi_async.api.information import log, mem, micros, parsefile
 from uwsgi_async.api.process import (
     WorkerStatistics,
@@ -42,11 +57,15 @@ from uwsgi_async.api.request import (
 from uwsgi_async.errors import UwsgiAsyncError
 from uwsgi_async.instance.server import Server, run
 from uwsgi_async.options.settings import Options
+from uwsgi_async.state.cache.local import CacheStatistics
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "Cache",
+    "CacheStatistics",
     "Options",
+    "RemoteCache",
     "Server",
     "UwsgiAsyncError",
     "WorkerStatistics",
@@ -55,6 +74,19 @@ __all__ = [
     "add_var",
     "async_connect",
     "async_sleep",
+    "cache",
+    "cache_clear",
+    "cache_dec",
+    "cache_del",
+    "cache_div",
+    "cache_exists",
+    "cache_get",
+    "cache_inc",
+    "cache_keys",
+    "cache_mul",
+    "cache_num",
+    "cache_set",
+    "cache_update",
     "cl",
     "connection_fd",
     "core_id",
@@ -71,6 +103,7 @@ __all__ = [
     "ready",
     "ready_fd",
     "reload",
+    "remote_cache",
     "request_id",
     "run",
     "sendfile",

@@ -17,7 +17,8 @@ One root, three branches, so that a caller can tell who is at fault::
     │   ├── PeerTimeoutError       the peer was too slow (also a TimeoutError and so an OSError)
     │   └── DisconnectedError      the peer went away (also a ConnectionError and so an OSError)
     └── BrokenError                it broke: the machine or the server itself
-        └── BindError              a listening socket could not be opened (also an OSError)
+        ├── BindError              a listening socket could not be opened (also an OSError)
+        └── StoreError             a file that keeps shared state is damaged, or is another's
 
 Each message says what was expected, what came, and what to do.
 Foreign errors are translated at the seam where they enter, never further in.
@@ -96,3 +97,7 @@ class BrokenError(UwsgiAsyncError):
 
 class BindError(BrokenError, OSError):
     """A listening socket could not be opened; ``__cause__`` is the system's error."""
+
+
+class StoreError(BrokenError):
+    """A file that keeps shared state is damaged, or was made for something else: it is left as it is."""

@@ -3,6 +3,6 @@
 The `uwsgi` module (`compat.uwsgi_module`) is derived from what each chapter lists in ``__all__``.
 """
 
-from uwsgi_async.api import asynchronous, information, process, request
+from uwsgi_async.api import asynchronous, cache, information, process, request
 
-CHAPTERS = (asynchronous, request, information, process)
+CHAPTERS = (asynchronous, request, information, process, cache)

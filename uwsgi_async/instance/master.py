@@ -167,6 +167,7 @@ class Master:
         async for number in signals:
             if number == signal.SIGCHLD:
                 self._reaper.collect()
+                self._state.mend()
             elif number == signal.SIGHUP:
                 self.reload()
             else:

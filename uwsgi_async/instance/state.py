@@ -16,7 +16,9 @@ from typing import Any, Protocol
 
 import anyio
 
+from uwsgi_async.api import cache
 from uwsgi_async.options.settings import Options
+from uwsgi_async.state.cache.caches import Caches
 
 
 class Part(Protocol):
@@ -45,16 +47,19 @@ class Kind:
 
     ``create``: makes it from the options; None when they configure none; raises `OptionError` for what cannot be.
     ``attach``: joins what ``described()`` of another process's part says. ``use``: lets the functions of `api` use it
-    while the block runs.
+    while the block runs. ``mend``: puts in order what the death of a process may have left; None: nothing is left.
     """
 
     name: str
     create: Callable[[Options], Part | None]
     attach: Callable[[Any], Part]
     use: Callable[[Any], AbstractContextManager[None]]
+    mend: Callable[[Any], None] | None = None
 
 
-KINDS: tuple[Kind, ...] = ()
+KINDS: tuple[Kind, ...] = (
+    Kind("cache", lambda options: Caches.create(options.cache), Caches.attach, cache.using, Caches.mend),
+)
 
 
 class SharedState:
@@ -113,6 +118,12 @@ class SharedState:
         """Let the other processes see what this one has only counted so far."""
         for part in self.parts.values():
             part.publish()
+
+    def mend(self) -> None:
+        """Put in order what the death of a process may have left. To be called after each one that is noticed."""
+        for kind in KINDS:
+            if kind.mend is not None and kind.name in self.parts:
+                kind.mend(self.parts[kind.name])
 
     def close(self) -> None:
         """Give back what this process holds."""
