@@ -14,6 +14,21 @@ from uwsgi_async.api.asynchronous import (
     wait_fd_read,
     wait_fd_write,
 )
+from uwsgi_async.api.cache import (
+    cache_clear,
+    cache_dec,
+    cache_del,
+    cache_div,
+    cache_exists,
+    cache_get,
+    cache_inc,
+    cache_keys,
+    cache_mul,
+    cache_num,
+    cache_set,
+    cache_update,
+)
+from uwsgi_async.api.cacheobject import Cache, RemoteCache, cache, remote_cache
 from uwsgi_async.api.information import log, mem, micros, parsefile
 from uwsgi_async.api.locks import is_locked, lock, unlock
 from uwsgi_async.api.metrics import (
@@ -103,15 +118,19 @@ from uwsgi_async.cores.core import CoreStatistics
 from uwsgi_async.errors import UwsgiAsyncError
 from uwsgi_async.instance.server import Server, run
 from uwsgi_async.options.settings import Options
+from uwsgi_async.state.cache.local import CacheStatistics
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
     "AppStatistics",
+    "Cache",
+    "CacheStatistics",
     "CoreStatistics",
     "InstanceStatistics",
     "Options",
     "ProcessStatistics",
+    "RemoteCache",
     "Server",
     "SocketStatistics",
     "UwsgiAsyncError",
@@ -121,6 +140,19 @@ __all__ = [
     "add_var",
     "async_connect",
     "async_sleep",
+    "cache",
+    "cache_clear",
+    "cache_dec",
+    "cache_del",
+    "cache_div",
+    "cache_exists",
+    "cache_get",
+    "cache_inc",
+    "cache_keys",
+    "cache_mul",
+    "cache_num",
+    "cache_set",
+    "cache_update",
     "cl",
     "connection_fd",
     "core_id",
@@ -159,6 +191,7 @@ __all__ = [
     "ready",
     "ready_fd",
     "reload",
+    "remote_cache",
     "request_id",
     "run",
     "sendfile",

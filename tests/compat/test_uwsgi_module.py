@@ -116,13 +116,13 @@ async def test_a_name_that_is_not_built_yet_says_so_and_hasattr_is_honest():
         import uwsgi
 
         try:
-            uwsgi.cache_get("x")
+            uwsgi.route("x")
         except AttributeError as error:
-            return [str(error), hasattr(uwsgi, "cache_get"), hasattr(uwsgi, "log")]
+            return [str(error), hasattr(uwsgi, "route"), hasattr(uwsgi, "log")]
 
-    text, has_cache, has_log = await told_by(function)
+    text, has_route, has_log = await told_by(function)
     assert "not built yet" in text
-    assert (has_cache, has_log) == (False, True)
+    assert (has_route, has_log) == (False, True)
 
 
 async def test_an_unknown_name_is_an_attribute_error():

@@ -1,5 +1,6 @@
 import contextlib
 from importlib.metadata import version
+from typing import Literal, get_args, get_origin
 
 import pytest
 from hypothesis import given
@@ -147,6 +148,8 @@ def test_every_flag_of_every_option_is_accepted(field: str) -> None:
     for flag in declared.flags:
         default = declared.default
         text = str(default) if isinstance(default, int | float | str) else "text"
+        if get_origin(kind := get_args(declared.type)[0] if declared.repeat else declared.type) is Literal:
+            text = default or get_args(kind)[0]
         if declared.form is not None:
             text = declared.form.example
         argv = [dashed(flag)] if is_flag(declared) else [dashed(flag), text]

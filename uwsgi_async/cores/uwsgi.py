@@ -1,20 +1,21 @@
 """The uwsgi protocol on a connection: one packet of vars, the body behind it, one answer, the end.
 
 What lives here: `UwsgiProtocol`. What does not: the packet's layout (`wire.uwsgi`), sockets (`connection`).
-Served are modifier 0 (a request) and 100 (a ping); all others would let anybody who reaches the socket act on the
-instance, and must be allowed one by one.
+Served are modifier 0 (a request) and 100 (a ping). All others let whoever reaches the socket act on the instance:
+those that are allowed have a `PacketHandler`.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Coroutine, Mapping
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from uwsgi_async.cores.request import Request, RequestBody
 from uwsgi_async.cores.response import Response
 from uwsgi_async.cores.serving import Service, serve_request
-from uwsgi_async.errors import BadRequestError, DisconnectedError
+from uwsgi_async.errors import BadRequestError, DisconnectedError, PeerTimeoutError
 from uwsgi_async.options.settings import PacketOptions
 from uwsgi_async.wire.uwsgi import Packet, PacketReader, decode_vars, encode_packet
 
@@ -29,12 +30,28 @@ _PING = 100
 _PONG_OK = 1
 
 
-class UwsgiProtocol:
-    """Serves the uwsgi protocol as nginx speaks it. Source: uWSGI's page "The uwsgi Protocol"."""
+class PacketHandler(Protocol):
+    """Serves packets of one modifier1."""
 
-    def __init__(self, options: PacketOptions, service: Service) -> None:
+    def __call__(self, connection: Connection, packet: Packet, rest: bytes) -> Coroutine[Any, Any, None]:
+        """Answer ``packet``; ``rest`` are the bytes that came behind it. The connection is closed afterwards.
+
+        May raise `BadRequestError`, and what receiving and sending raise.
+        """
+
+
+class UwsgiProtocol:
+    """Serves the uwsgi protocol as nginx speaks it. Source: uWSGI's page "The uwsgi Protocol".
+
+    ``handlers``: by the modifier1 that each is for.
+    """
+
+    def __init__(
+        self, options: PacketOptions, service: Service, handlers: Mapping[int, PacketHandler] | None = None
+    ) -> None:
         self._options = options
         self._service = service
+        self._handlers = handlers or {}
 
     async def serve(self, connection: Connection, core: Core) -> None:
         reader: PacketReader = connection.reader or PacketReader(self._options)
@@ -42,6 +59,9 @@ class UwsgiProtocol:
         try:
             packet = self._read_packet(connection, reader)
             if packet is None:
+                return
+            if packet.modifier1 in self._handlers:
+                await self._handle(connection, packet, reader)
                 return
             request = self._request(connection, core, reader, packet)
         except BadRequestError as error:
@@ -78,6 +98,16 @@ class UwsgiProtocol:
                 return None
             reader.receive_data(data)
         return packet
+
+    async def _handle(self, connection: Connection, packet: Packet, reader: PacketReader) -> None:
+        try:
+            await self._handlers[packet.modifier1](connection, packet, reader.take_rest())
+        except (DisconnectedError, PeerTimeoutError) as error:
+            logger.info("%s: modifier1 %d: %s", connection.peer or "-", packet.modifier1, error)
+        except BaseException:
+            connection.close()
+            raise
+        connection.linger()  # a value that nobody wanted may be on its way
 
     def _request(self, connection: Connection, core: Core, reader: PacketReader, packet: Packet) -> Request | None:
         """Return the request of a packet; None when it was none and the connection can be closed."""

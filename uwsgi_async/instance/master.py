@@ -225,6 +225,7 @@ class Master:
         async for number in signals:
             if number == signal.SIGCHLD:
                 self._reaper.collect()
+                self._holdings.state.mend()
             elif number == signal.SIGHUP:
                 self.reload()
             elif number == signal.SIGTERM and not self._die_on_term:

@@ -37,6 +37,7 @@ from uwsgi_async.handlers.mounts import Apps
 from uwsgi_async.instance.calling import App, make_handler
 from uwsgi_async.instance.control import SingleProcess
 from uwsgi_async.instance.listeners import Listener, Protocol, open_listener, systemd_fds
+from uwsgi_async.instance.packets import packet_handlers
 from uwsgi_async.instance.requestlog import RequestLog
 from uwsgi_async.instance.standing import find_owner, take_place
 from uwsgi_async.instance.state import SharedState
@@ -315,7 +316,7 @@ def _accept(
             port = str(address[1]) if isinstance(address, tuple) else ""
             protocol = HttpProtocol(Endpoint(options.http, socket.gethostname(), port), service)
         else:
-            protocol = UwsgiProtocol(options.packet, service)
+            protocol = UwsgiProtocol(options.packet, service, packet_handlers(options, listener))
         acceptors.append(Acceptor(listener.sock, protocol, pool))
 
     def resume() -> None:

@@ -17,11 +17,12 @@ from typing import Any, Protocol
 
 import anyio
 
-from uwsgi_async.api import locks, metrics, queue, sharedarea
+from uwsgi_async.api import cache, locks, metrics, queue, sharedarea
 from uwsgi_async.api.statistics import InstanceStatistics
 from uwsgi_async.instance.metrics import InstanceMetrics
 from uwsgi_async.instance.statistics.publish import Detail
 from uwsgi_async.options.settings import Options
+from uwsgi_async.state.cache.caches import Caches
 from uwsgi_async.state.locks import Locks
 from uwsgi_async.state.metrics import Metrics
 from uwsgi_async.state.metricspec import Shape
@@ -58,13 +59,14 @@ class Kind:
 
     ``create``: makes it from the options; None when they configure none; raises `OptionError` for what cannot be.
     ``attach``: joins what ``described()`` of another process's part says. ``use``: lets the functions of `api` use it
-    while the block runs.
+    while the block runs. ``mend``: puts in order what the death of a process may have left; None: nothing is left.
     """
 
     name: str
     create: Callable[[Options], Part | None]
     attach: Callable[[Any], Part]
     use: Callable[[Any], AbstractContextManager[None]]
+    mend: Callable[[Any], None] | None = None
 
 
 def shape(options: Options) -> Shape:
@@ -74,6 +76,7 @@ def shape(options: Options) -> Shape:
 
 
 KINDS: tuple[Kind, ...] = (
+    Kind("cache", lambda options: Caches.create(options.cache), Caches.attach, cache.using, Caches.mend),
     Kind("locks", lambda options: Locks.create(options.locks), Locks.attach, locks.using),
     Kind("queue", lambda options: Queue.create(options.queue), Queue.attach, queue.using),
     Kind("areas", lambda options: SharedAreas.create(options.areas), SharedAreas.attach, sharedarea.using),
@@ -137,6 +140,12 @@ class SharedState:
         """Let the other processes see what this one has only counted so far."""
         for part in self.parts.values():
             part.publish()
+
+    def mend(self) -> None:
+        """Put in order what the death of a process may have left. To be called after each one that is noticed."""
+        for kind in KINDS:
+            if kind.mend is not None and kind.name in self.parts:
+                kind.mend(self.parts[kind.name])
 
     def sections(self) -> dict[str, Any]:
         """Return what the state tells in the statistics; lists of the same name are one."""

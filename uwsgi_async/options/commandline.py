@@ -19,6 +19,7 @@ from typing import Final
 from uwsgi_async.errors import OptionError
 from uwsgi_async.options import catalog
 from uwsgi_async.options.build import nearest
+from uwsgi_async.options.caching import check_room, specs_of
 from uwsgi_async.options.config.engine import Reading, read
 from uwsgi_async.options.config.entries import COMMAND_LINE, Entry
 from uwsgi_async.options.config.readers import READERS
@@ -79,6 +80,10 @@ def check(argv: Sequence[str], world: World | None = None) -> tuple[str, bool]:
             problems.append("there is no socket to serve: give one with http-socket or socket")
         if not (options.load.names_an_app() or options.static.serves_files()) and options.load.need_app:
             problems.append("there is no app: name one with wsgi-file, module or mount")
+        try:
+            check_room(specs_of(options.cache))
+        except OptionError as error:
+            problems.append(str(error))
     lines = [show(reading), ""]
     for title, sentences in (("without effect", resolution.remarks), ("not possible", problems)):
         if sentences:

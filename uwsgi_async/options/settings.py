@@ -8,6 +8,7 @@ Names are uWSGI's where uWSGI has the option. All times are seconds, all sizes b
 from dataclasses import dataclass, field
 from typing import Literal
 
+from uwsgi_async.options.caching import CacheOptions
 from uwsgi_async.options.cheaper import CheaperOptions
 from uwsgi_async.options.declare import option
 from uwsgi_async.options.loading import AppOptions, LoadOptions, StaticOptions
@@ -18,6 +19,7 @@ SECONDS = 1.0
 KIB = 1024
 MIB = 1024 * KIB
 
+Allowed = Literal["cache"]
 Backend = Literal["asyncio", "trio"]
 HttpParser = Literal["httptools", "h11"]
 
@@ -31,6 +33,12 @@ class SocketOptions:
     )
     socket: tuple[str, ...] = option(
         (), "socket", "uwsgi-socket", "s", repeat=True, help="serve the uwsgi protocol at this address"
+    )
+    uwsgi_allow: tuple[Allowed, ...] = option(
+        (),
+        "uwsgi-allow",
+        repeat=True,
+        help="let everybody who reaches a TCP socket of the uwsgi protocol use this besides requests: cache",
     )
     listen: int = option(
         100,
@@ -360,6 +368,7 @@ class Options:
     app: AppOptions = field(default_factory=AppOptions)
     static: StaticOptions = field(default_factory=StaticOptions)
     process: ProcessOptions = field(default_factory=ProcessOptions)
+    cache: CacheOptions = field(default_factory=CacheOptions)
     cheaper: CheaperOptions = field(default_factory=CheaperOptions)
     system: SystemOptions = field(default_factory=SystemOptions)
     stats: StatsOptions = field(default_factory=StatsOptions)

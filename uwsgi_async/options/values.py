@@ -52,7 +52,7 @@ def expected(declaration: Declaration) -> str:
         return "true or false"
     if get_origin(kind) is Literal:
         *others, last = get_args(kind)
-        return f"{', '.join(others)} or {last}"
+        return f"{', '.join(others)} or {last}" if others else str(last)
     if kind not in (int, float):
         return f"text such as {declaration.form.example}" if declaration.form is not None else "text"
     what = "a number" if kind is float else "a whole number"
