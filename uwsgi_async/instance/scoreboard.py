@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import mmap
 import os
+from contextlib import suppress
 from enum import IntEnum
 
 
@@ -86,9 +87,10 @@ class Scoreboard:
         return self._cells[at : at + _WIDTH]
 
     def close(self) -> None:
-        """Give the memory back. No row may be in use any more."""
-        self._cells.release()
-        self._map.close()
+        """Give the memory back; that of a row which is still in use goes with the row."""
+        with suppress(BufferError):
+            self._cells.release()
+            self._map.close()
         os.close(self.fd)
 
 
