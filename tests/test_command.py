@@ -85,7 +85,6 @@ def test_a_request_is_logged_in_the_shape_of_uwsgi(hello: Path) -> None:
 HTTP = ("--http-socket", "127.0.0.1:0")
 
 
-@pytest.mark.parametrize("master", [(), ("--master",)])
 @pytest.mark.parametrize(
     ("status", "words", "sentence"),
     [
@@ -110,14 +109,17 @@ HTTP = ("--http-socket", "127.0.0.1:0")
         (22, (*HTTP, "missing.py"), "there is no file 'missing.py'"),
         (22, (*HTTP, "--module", "no_such_module:app"), "there is no module 'no_such_module'"),
         (22, (*HTTP, "app.py", "--callable", "other"), "has no 'other'; it has application"),
+        (3, ("--http-socket", "192.0.2.1:0", "app.py", "--master"), "no network interface of this machine"),
+        (22, (*HTTP, "app.py", "--callable", "other", "--master"), "has no 'other'; it has application"),
+        (22, (*HTTP, "app.py", "--callable", "other", "--master", "--lazy-apps"), "has no 'other'; it has application"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_a_status_that_says_which_kind(
-    hello: Path, status: int, words: tuple[str, ...], sentence: str, master: tuple[str, ...]
+    hello: Path, status: int, words: tuple[str, ...], sentence: str
 ) -> None:
     if "--listen" in words and int(Path("/proc/sys/net/core/somaxconn").read_text()) >= 65535:
         pytest.skip("this machine's queues are longer than any that can be asked for (net.core.somaxconn)")
-    ended, output = run(*words, *master, cwd=hello)
+    ended, output = run(*words, cwd=hello)
     assert ended == status
     assert output.startswith("uwsgi-async: ") or "has no 'other'" in output
     assert sentence in output

@@ -146,6 +146,19 @@ def test_a_worker_that_sends_nonsense_is_killed_and_replaced(place: Path) -> Non
         assert ask(process)["pid"] != worker
 
 
+def test_a_fork_server_that_hangs_does_not_keep_the_instance_from_ending(place: Path) -> None:
+    hang = "\nos.register_at_fork(before=lambda: os.path.exists('hang') and time.sleep(1000))\n"
+    (place / "app.py").write_text(FAULTY + hang)
+    with instance(place, "--reload-mercy", "0.5") as process:
+        worker = ask(process)["pid"]
+        (place / "hang").touch()
+        os.kill(worker, signal.SIGKILL)
+        process.wait_for("was killed by signal 9")
+        process.popen.send_signal(signal.SIGTERM)
+        assert process.end() == 0
+        process.wait_until(lambda: gone(process))
+
+
 @pytest.mark.parametrize("loop", ["--trio", "--uvloop"])
 def test_all_of_it_works_on_the_other_event_loops(place: Path, loop: str) -> None:
     with instance(place, loop, "--harakiri", "0.5", "--max-requests", "1000") as process:

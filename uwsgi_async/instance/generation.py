@@ -105,7 +105,7 @@ class Generation:
                     await self._drained.wait()
                 helpers.cancel_scope.cancel()
         finally:
-            self._forks.close()
+            await self._forks.end()
             self.board.close()
             self.ended.set()
 

@@ -65,6 +65,7 @@ class Process:
         self.published = anyio.Event()
         self.over = anyio.Event()
         self.gone = anyio.Event()
+        self.listening = anyio.CancelScope()
 
     def __repr__(self) -> str:
         return f"<Process of worker {self.number}, pid {self.pid}>"
@@ -88,6 +89,8 @@ class Process:
         self.killed = True
         if self.child is not None:
             self.child.kill(number)
+        elif self.draining is not None:
+            self.listening.cancel()  # the fork server does not come to fork it, and nobody waits for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +162,7 @@ class Keeper:
         self._wanted = False
         self._waiting.cancel()
         for process in self.processes:
+            process.draining = 0.0
             process.kill()
 
     async def wait(self) -> None:
@@ -228,8 +232,9 @@ class Keeper:
 
     async def _listen(self, process: Process) -> None:
         try:
-            while (message := await process.channel.receive()) is not None:
-                self._handle(process, message)
+            with process.listening:
+                while (message := await process.channel.receive()) is not None:
+                    self._handle(process, message)
         except (BrokenError, OSError) as error:
             logger.error("worker %d (pid: %d): %s: killing it", self.number, process.pid, error)
             process.kill()

@@ -177,6 +177,7 @@ class Master:
             await generation.all_ready.wait()
         self._beginning = None
         if generation.failed is not None:
+            await generation.ended.wait()
             raise generation.failed
         return None if self._stopping else generation
 

@@ -16,6 +16,7 @@ import mmap
 import os
 from array import array
 from collections.abc import Iterable
+from contextlib import suppress
 from enum import IntEnum
 
 
@@ -259,10 +260,11 @@ class Scoreboard:
         return (worker - 1) * self.cores + core
 
     def close(self) -> None:
-        """Give the memory back. No row may be in use any more."""
-        self._cells.release()
-        self._bytes.release()
-        self._map.close()
+        """Give the memory back; that of a row which is still in use goes with the row."""
+        with suppress(BufferError):
+            self._cells.release()
+            self._bytes.release()
+            self._map.close()
         os.close(self.fd)
 
 

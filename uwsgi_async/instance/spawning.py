@@ -29,6 +29,7 @@ from uwsgi_async.options.settings import Options
 
 logger = logging.getLogger("uwsgi_async")
 
+_LAST_MOMENTS = 1.0  # seconds for the end of a process that has nothing left to do
 _RETRY = 0.5  # seconds; until the machine has what was missing for a fork
 
 
@@ -135,6 +136,15 @@ class ForkServer:
             self._channel.send(End())
             self._channel.close()
             self._channel = None
+
+    async def end(self) -> None:
+        """Let the process end, and wait until it has; one that hangs is killed."""
+        self.close()
+        if self._child is None:
+            return
+        with anyio.CancelScope(shield=True), anyio.move_on_after(_LAST_MOMENTS):
+            await self._child.wait()
+        self._child.kill(signal.SIGKILL)
 
     def _start_message(self) -> Start:
         return Start(

@@ -58,7 +58,8 @@ def work(process: WorkerProcess, assignment: Assignment) -> int:
     """Serve until told to end; return the process's exit status. Raises nothing."""
     try:
         _prepare_signals()
-        process.channel.send(Hello(os.getpid()))
+        if not process.channel.send(Hello(os.getpid())):
+            return 0  # nobody waits for it any more
         with controlled(process):
             apps = assignment.load()
             process.accounts.loaded(apps, assignment.options)
