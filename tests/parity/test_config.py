@@ -64,7 +64,7 @@ def told_by_ours(place: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> lis
     monkeypatch.chdir(place)
     world = Machine()
     world.environ = ENVIRONMENT
-    reading: Reading = read([], [Entry(kind_of(name), name, COMMAND_LINE)], world, lambda word: word in names())
+    reading: Reading = read([Entry(kind_of(name), name, COMMAND_LINE)], [], world, lambda word: word in names())
     return show(reading).split("\n")[2:-1]
 
 

@@ -67,7 +67,14 @@ class PacketOptions:
     """What the uwsgi packet reader accepts. For `wire.uwsgi`."""
 
     buffer_size: int = option(
-        4096, "buffer-size", "b", unit="bytes", help="largest uwsgi packet, 65535 at most", minimum=1, maximum=65535
+        4096,
+        "buffer-size",
+        "b",
+        unit="bytes",
+        help="largest uwsgi packet, 65535 at most",
+        minimum=1,
+        maximum=65535,
+        clamp=True,
     )
 
 

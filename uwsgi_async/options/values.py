@@ -1,10 +1,11 @@
 """One option's value: from a command line's text or a Python object to the declared type and range.
 
-What lives here: `from_text`, `from_object`, `expected`. What does not: which options there are (`settings.py`).
-Both raise `OptionError` with one sentence: the option, what was expected, what came.
+What lives here: `from_text`, `from_config`, `from_object`, `expected`. What does not: which options there are
+(`settings.py`). All raise `OptionError` with one sentence: the option, what was expected, what came.
 """
 
 import math
+import re
 from collections.abc import Sequence
 from types import NoneType
 from typing import Any, Final, Literal, NoReturn, get_args, get_origin
@@ -16,6 +17,8 @@ _WORDS: Final = {
     **dict.fromkeys(("true", "yes", "on", "1"), True),
     **dict.fromkeys(("false", "no", "off", "0"), False),
 }
+
+_COMMENT: Final = re.compile(r"\s+[;#].*", re.DOTALL)
 
 
 def from_text(declaration: Declaration, text: str, name: str) -> Any:
@@ -32,6 +35,26 @@ def from_text(declaration: Declaration, text: str, name: str) -> Any:
                 raise
             _reject(declaration, text, name)
     return _checked(declaration, text, text, name)
+
+
+def from_config(declaration: Declaration, text: str, name: str) -> tuple[Any, str | None]:
+    """Return the value that ``text`` is in a config file or the environment, and a remark on it or None.
+
+    As uWSGI takes it: whatever does not say no is a yes; a number ends before a comment; yes and no are numbers where a
+    value may be left out; a number beyond a limit of uWSGI's own is that limit.
+    """
+    kind = _kind(declaration)
+    if kind is bool and text.lower() not in _WORDS:
+        return True, f"{name}: {text!r} is taken as true, as uWSGI does; expected true or false, and nothing behind it"
+    if kind not in (int, float):
+        return from_text(declaration, text, name), None
+    text = _COMMENT.sub("", text)
+    if declaration.bare is not None and text.lower() in _WORDS and not text.isdigit():
+        text = declaration.bare if _WORDS[text.lower()] else "0"
+    if declaration.clamp and text.isascii() and text.isdigit() and int(text[:20]) > (declaration.maximum or math.inf):
+        most = f"{declaration.maximum:g}"
+        return from_text(declaration, most, name), f"{name}: {text} is more than there can be: it is {most}"
+    return from_text(declaration, text, name), None
 
 
 def from_object(declaration: Declaration, value: object, name: str) -> Any:
@@ -61,14 +84,14 @@ def expected(declaration: Declaration) -> str:
     return what + (f" of {declaration.unit}" if declaration.unit else "") + (f", {told}" if told else "")
 
 
+def is_yes_or_no(text: str) -> bool:
+    """True for a word that says yes or no, such as "true" or "off"."""
+    return text.lower() in _WORDS
+
+
 def is_flag(declaration: Declaration) -> bool:
     """True for an option that takes no value on the command line: its presence says yes."""
     return _kind(declaration) is bool
-
-
-def is_number(declaration: Declaration) -> bool:
-    """True for an option that takes a number."""
-    return _kind(declaration) in (int, float)
 
 
 def _kind(declaration: Declaration) -> Any:

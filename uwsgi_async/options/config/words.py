@@ -19,13 +19,18 @@ CONDITIONS = (
 )
 ENDS = ("end", "endfor", "endif", "end-if", "end-for")
 
+LATE = ("inherit", "print", "get")
+"""Words that work when all placeholders are replaced; the others work at once, on the value as it is written."""
+
+SWITCHES = ("strict", "show-config", "ignore-unsupported")
+
 _REQUIRED = (
     *FORMATS,
     *(word for word in (*LOOPS, *CONDITIONS) if not word.endswith("reload")),
-    *("include", "inherit", "set", "set-placeholder", "set-ph", "resolve", "print", "iprint", "get"),
-    *("blacklist", "whitelist"),
+    *("include", "set", "set-placeholder", "set-ph", "resolve", "iprint", "blacklist", "whitelist"),
+    *LATE,
 )
-_NONE = ("if-reload", "if-not-reload", "strict", "show-config", "end-blacklist", "end-whitelist", "ignore-unsupported")
+_NONE = ("if-reload", "if-not-reload", "end-blacklist", "end-whitelist", *SWITCHES)
 
 WORDS: dict[str, Takes] = {
     **dict.fromkeys(_REQUIRED, "required"),
