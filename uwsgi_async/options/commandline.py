@@ -35,7 +35,7 @@ CHECK: Final = "check"
 
 _APP_SUFFIXES = (".py", ".wsgi")
 _CONFIG_SUFFIXES = tuple(f".{kind}" for kind in READERS)
-_NUMBER = re.compile(r"-\.?\d")
+_STDIN_OR_NUMBER = re.compile(r"-(\.?\d|:|$)")
 _MODULE = re.compile(r"[\w.]+:\w+(\(\))?")
 
 
@@ -146,7 +146,7 @@ class _Words(Iterator[str]):
         if self._at >= len(self._words):
             return None
         word = self._words[self._at]
-        if word.startswith("-") and word != "-" and not _NUMBER.match(word):
+        if word.startswith("-") and not _STDIN_OR_NUMBER.match(word):
             return None
         if not_a_file and word.endswith((*_APP_SUFFIXES, *_CONFIG_SUFFIXES)):
             return None

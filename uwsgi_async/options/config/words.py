@@ -39,5 +39,5 @@ WORDS: dict[str, Takes] = {
 }
 """Each word, and whether it takes a value."""
 
-SHORT = {"S": "set", "y": "yaml"}
+SHORT = {"S": "set", "j": "json", "y": "yaml"}
 """The words that have a letter on the command line."""
