@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.options.paper import Paper, is_option
@@ -16,6 +16,7 @@ from uwsgi_async.options.config.engine import read
 from uwsgi_async.options.config.entries import COMMAND_LINE, Entry
 from uwsgi_async.options.config.expand import compute, expand
 from uwsgi_async.options.config.readers import READERS
+from uwsgi_async.options.resolve import names, resolve
 
 Pairs = list[tuple[str, str | None]]
 
@@ -126,24 +127,48 @@ def test_expansion_ends_or_says_that_it_would_not(value: str) -> None:
     assert isinstance(text, str)
 
 
-TEXTS = st.text(max_size=200) | st.lists(
-    st.sampled_from(
-        ["[uwsgi]", "for = a b", "endfor =", "if-env = X", "endif", "a = %(a b)", "b = $(X)%(a)", "include = app.ini",
-         "set-ph = q=1", "ini = :x", "[x]", "blacklist = a", "c = @(x)", "for-times = 9999", "inherit = app.ini:x"]
-    ),
-    max_size=12,
-).map("\n".join)  # fmt: skip
+KEYS = st.sampled_from(sorted(names())) | st.text(max_size=8)
+VALUES = st.text(max_size=12) | st.sampled_from(
+    ["1", "true", "-1", "4 ; four", "a=b", "%(a)", "%(a b + 2)", "$(X)", "@(app.ini)", "%(%(a))", "%n%N%%", "a b", ":x",
+     "app.ini", "app.ini:x", "app.yaml", "9" * 400, "%()" * 99, "/x=y.py", "\\.css$ 3600", "*.ini", "(", "\0", "\ud800"]
+)  # fmt: skip
+PAIRS = st.lists(st.tuples(KEYS, VALUES), max_size=8)
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | VALUES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
+    max_leaves=8,
+)
+TEXTS = {
+    "ini": st.lists(
+        PAIRS.map(lambda pairs: "\n".join(f"{key} = {value}" for key, value in pairs))
+        | st.sampled_from(["[uwsgi]", "[x]", "for = a b", "endfor =", "if-env = X", "endif", "for-times = 9999"]),
+        max_size=9,
+    ).map(lambda parts: "\n".join(["[uwsgi]", *parts])),
+    "yaml": PAIRS.map(lambda pairs: "\n".join(["uwsgi:", *(f"  {key}: {value}" for key, value in pairs)])),
+    "json": st.dictionaries(st.just("uwsgi") | KEYS, ANYTHING, max_size=3).map(json.dumps),
+    "toml": PAIRS.map(lambda pairs: "\n".join(["[uwsgi]", *(f"{json.dumps(k)} = {json.dumps(v)}" for k, v in pairs)])),
+}
+FILES = st.sampled_from(sorted(TEXTS)).flatmap(
+    lambda kind: st.tuples(st.just(kind), TEXTS[kind] | st.text(max_size=100) | st.binary(max_size=50).map(in_a_file))
+)
 
 
-@given(TEXTS, st.sampled_from(["ini", "yaml", "json", "toml"]))
-def test_no_text_crashes_the_reader_and_every_error_has_a_line(text: str, kind: str) -> None:
+def in_a_file(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
+
+
+@settings(max_examples=300)
+@given(FILES)
+def test_no_text_in_any_format_crashes_and_every_error_has_a_file_and_a_line(file: tuple[str, str]) -> None:
+    kind, text = file
     world = Paper({f"app.{kind}": text, "app.ini": text}, {"X": "%(a)"})
-    said = "app.ini:0: nothing wrong"
     try:
-        read([Entry(kind, f"app.{kind}", COMMAND_LINE)], [], world, is_option)
+        reading = read([Entry(kind, f"app.{kind}", COMMAND_LINE)], [], world, is_option)
+        sentences = [*resolve(reading).problems, *resolve(reading).remarks]
     except OptionError as error:
-        said = str(error)
-    assert re.match(r"app\.\w+:\d+: |the command line: ", said), said
+        sentences = [str(error)]
+    for sentence in sentences:
+        assert re.match(r"app\.\w+:\d+: |app\.\w+ has no section|the command line: ", sentence), sentence
 
 
 @given(st.dictionaries(st.text("abc-", min_size=1), st.text(max_size=9) | st.integers() | st.booleans(), max_size=5))

@@ -31,6 +31,10 @@ def test_unsupported_options_can_be_ignored() -> None:
     assert "app.ini:2: emperor is not supported" in resolution.remarks[0]
 
 
+def test_a_switch_that_is_not_supported_may_be_off() -> None:
+    assert configured("catch-exceptions = false\nenable-threads = off\nmodule = x")[1] == ()
+
+
 def test_a_slip_in_a_file_is_remarked_and_with_strict_an_error() -> None:
     text = "[uwsgi]\nprocesess = 2\nproject = x\nchdir = /%(project)\n"
     (remark,) = configure(["app.ini"], Paper({"app.ini": text})).remarks
@@ -84,6 +88,10 @@ def test_a_number_that_may_be_left_out_may_be_a_yes_or_no(value: str, seconds: f
     [
         ("harakiri = 30s", "app.ini:2: harakiri: expected a number of seconds, at least 0, but '30s' came"),
         ("processes = many", "app.ini:2: processes: expected a whole number, at least 1, but 'many' came"),
+        (
+            f"limit-post = {'9' * 400}",
+            f"app.ini:2: limit-post: expected a whole number of bytes, at least 0, but '{'9' * 199} came",
+        ),
         ("processes =", "app.ini:2: processes: expected a whole number, at least 1, but '' came"),
         (
             "master = $(NO)",

@@ -21,7 +21,7 @@ from uwsgi_async.options.config.entries import Entry
 from uwsgi_async.options.config.words import SHORT, WORDS
 from uwsgi_async.options.declare import Declaration
 from uwsgi_async.options.settings import Options
-from uwsgi_async.options.values import expected, from_config, from_text, is_flag
+from uwsgi_async.options.values import expected, from_config, from_text, is_flag, says_no
 
 _PLACEHOLDER = re.compile(r"([%$@])\(([^()]*)\)")
 _SHORT = 6  # characters: any shorter name is like some option
@@ -121,6 +121,8 @@ def _about(entry: Entry, reading: Reading) -> tuple[str, bool]:
     known = catalog.lookup(entry.key)
     if known is None:
         return _unknown(entry, reading)
+    if known.takes == "none" and entry.value and says_no(entry.value):
+        return "", False  # a switch that is off
     if known.verdict == "no meaning":
         return f"{name_of(entry)}: {known.reason}", False
     return f"{name_of(entry)} is not supported: {known.reason}", not reading.ignore_unsupported

@@ -18,6 +18,7 @@ _WORDS: Final = {
     **dict.fromkeys(("false", "no", "off", "0"), False),
 }
 
+_LARGEST: Final = 1 << 63  # of any number; infinity and "not a number" are not below it
 _COMMENT: Final = re.compile(r"\s+[;#].*", re.DOTALL)
 
 
@@ -89,6 +90,11 @@ def is_yes_or_no(text: str) -> bool:
     return text.lower() in _WORDS
 
 
+def says_no(text: str) -> bool:
+    """True for a word that switches off: "false", "no", "off" or "0"."""
+    return _WORDS.get(text.lower()) is False
+
+
 def is_flag(declaration: Declaration) -> bool:
     """True for an option that takes no value on the command line: its presence says yes."""
     return _kind(declaration) is bool
@@ -122,7 +128,7 @@ def _checked(declaration: Declaration, value: Any, came: object, name: str) -> A
         fits = value in get_args(kind)
     elif kind in (int, float):
         low, high = declaration.minimum, declaration.maximum
-        fits = math.isfinite(value) and (low is None or value >= low) and (high is None or value <= high)
+        fits = abs(value) < _LARGEST and (low is None or value >= low) and (high is None or value <= high)
     else:
         fits = not isinstance(value, str) or ("\0" not in value and _has_form(declaration, value))
     return value if fits else _reject(declaration, came, name)
@@ -139,4 +145,4 @@ def _has_form(declaration: Declaration, value: str) -> bool:
 
 
 def _reject(declaration: Declaration, came: object, name: str) -> NoReturn:
-    raise OptionError(f"{name}: expected {expected(declaration)}, but {came!r} came") from None
+    raise OptionError(f"{name}: expected {expected(declaration)}, but {came!r:.200} came") from None
