@@ -12,7 +12,9 @@ the option, what was expected and what came.
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -54,11 +56,11 @@ def configure(argv: Sequence[str], world: World | None = None) -> Resolution:
     """Return what a command line comes to, with the remarks about it. Prints and raises as `parse`."""
     reading = _read(argv, world or Machine())
     for line in reading.printed:
-        _say(line)
+        say(line)
     if reading.exit is not None:
         raise SystemExit(reading.exit)
     if reading.show:
-        _say(show(reading))
+        say(show(reading))
     resolution = resolve(reading)
     if resolution.problems:
         raise OptionError("\n".join(resolution.problems))
@@ -110,7 +112,7 @@ def _read(argv: Sequence[str], world: World) -> Reading:
                 app = word
                 entries += _app(word)
         elif word in ("--help", "-h") or word.startswith("--help="):
-            subject = word.partition("=")[2] or words.next_value()
+            subject = word.partition("=")[2] or next(words, "")
             _print_and_exit(render_search(subject) if subject else render_help())
         elif word == "--version":
             from importlib.metadata import version  # here, because it takes as long as the rest of this package
@@ -123,9 +125,12 @@ def _read(argv: Sequence[str], world: World) -> Reading:
     return read(entries, files, world, lambda name: name in names())
 
 
-def _say(text: str) -> None:
-    """Print text that may have bytes in it which are no UTF-8."""
-    print(text.encode("utf-8", "backslashreplace").decode())
+def say(text: str) -> None:
+    """Print text, which may have bytes in it that are no UTF-8; nobody needs to read it to its end."""
+    try:
+        print(text.encode("utf-8", "backslashreplace").decode(), flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it ends
 
 
 class _Words(Iterator[str]):
@@ -216,5 +221,5 @@ def _app(word: str) -> Sequence[Entry]:
 
 
 def _print_and_exit(text: str) -> None:
-    print(text)
+    say(text)
     raise SystemExit(0)
