@@ -56,7 +56,6 @@ def line(format: str, request: Any = None, **options: Any) -> str:
         ("%()", "%()"),
         ("%(%(uri)", "%(/a?b=c"),
         ("%(a(b) %%(uri) 100%", "- %/a?b=c 100%"),
-        ("%(metric.worker.0.requests)", "-"),
     ],
 )
 def test_variables_are_replaced(format: str, expected: str) -> None:

@@ -17,6 +17,7 @@ SAME = [
     "uri", "method", "user", "addr", "host", "proto", "uagent", "referer", "status", "rsize", "cl", "vars", "pktsize",
     "modifier1", "modifier2", "headers", "werr", "rerr", "ioerr", "wid", "nothing", "var.HTTP_X_TEST", "var.NOTHING",
     "note", "var.REQUEST_METHOD",
+    "metric.nope",
 ]  # fmt: skip
 SHAPES = {
     "micros": r"\d+",
