@@ -22,7 +22,7 @@ from uwsgi_async.instance.master import run_master
 from uwsgi_async.instance.requestlog import configure_logging
 from uwsgi_async.instance.server import serve
 from uwsgi_async.instance.surroundings import Surroundings
-from uwsgi_async.options.commandline import CHECK, check, configure, parse
+from uwsgi_async.options.commandline import CHECK, check, configure, parse, say
 from uwsgi_async.options.forms import read_mode
 from uwsgi_async.options.resolve import Resolution
 from uwsgi_async.options.settings import Options
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return run_command(words)
         if words[:1] == [CHECK]:
             text, would_start = check(words[1:])
-            print(text)
+            say(text)
             return 0 if would_start else 1
         resolution = configure(words)
         with Surroundings() as surroundings:

@@ -16,7 +16,7 @@ import uwsgi_async
 from tests.client import get
 from tests.command import server
 from uwsgi_async.instance.logformat import VARIABLES, compile_format, fields
-from uwsgi_async.instance.logrecord import RequestRecord, default_line, one_line
+from uwsgi_async.instance.logrecord import RequestRecord, default_line, one_line, raw_of, text_of
 from uwsgi_async.options.settings import LogOptions
 
 RECORD = RequestRecord(
@@ -54,6 +54,8 @@ def line(format: str, request: Any = None, **options: Any) -> str:
         ("%(werr) %(rerr) %(ioerr)", "0 1 1"),
         ("%(", "%("),
         ("%()", "%()"),
+        ("%(%(uri)", "%(/a?b=c"),
+        ("%(a(b) %%(uri) 100%", "- %/a?b=c 100%"),
     ],
 )
 def test_variables_are_replaced(format: str, expected: str) -> None:
@@ -73,7 +75,31 @@ def test_times_are_local_and_formatted() -> None:
     assert line("%(ftime)", log_date="%Y") == line("%(ltime)")
 
 
-TEXT = st.text(st.characters(max_codepoint=0x3000), max_size=20)
+QUOTED = '"%(uagent)" "%(note)" %(uagent) "x %(uagent)"'
+
+
+def test_a_value_in_quotes_cannot_end_them() -> None:
+    request = request_of({"HTTP_USER_AGENT": 'a" 200 "\\'}, {b"note": b'"'})
+    assert line(QUOTED, request) == '"a\\x22 200 \\x22\\x5c" "\\x22" a" 200 "\\ "x a" 200 "\\"'
+
+
+@given(st.binary(max_size=30))
+def test_a_format_that_is_an_object_gives_json_whatever_a_client_sends(value: bytes) -> None:
+    request = request_of({"HTTP_USER_AGENT": value.decode("latin-1")}, {b"note": value})
+    format = '{"agent": "%(uagent)", "status": %(status), "n\xf6te": "%(note)"}'
+    text = value.decode("utf-8", "backslashreplace") or "-"
+    told = one_line(line(format, request))
+    assert json.loads(told) == {"agent": text, "status": 200, "n\xf6te": text}
+    assert len(told.splitlines()) == 1
+
+
+def test_text_is_utf8_whether_it_comes_from_a_client_the_app_or_the_format() -> None:
+    request = request_of({"HTTP_USER_AGENT": raw_of("\xe9\u65e5")}, {b"note": "\u20ac".encode()})
+    assert one_line(line("\xe4 %(uagent) %(note) %(uri)", request)) == "\xe4 \xe9\u65e5 \u20ac /a?b=c"
+    assert fields(RECORD, request)["uagent"] == "\xe9\u65e5"
+
+
+TEXT = st.text(st.characters(max_codepoint=0xFF), max_size=20)
 
 
 @given(TEXT, TEXT, st.binary(max_size=20))
@@ -85,8 +111,10 @@ def test_one_request_is_one_line_whatever_a_client_sends(uri: str, agent: str, n
     for text in map(one_line, texts):
         assert text.splitlines() == [text]
         assert not any(ord(character) < 32 or 127 <= ord(character) < 160 for character in text)
-    parsed = json.loads(json.dumps(fields(record, request)))
-    assert (parsed["uri"], parsed["uagent"]) == (uri, agent)
+    dumped = json.dumps(fields(record, request))
+    assert (json.loads(dumped)["uri"], json.loads(dumped)["uagent"]) == (text_of(uri), text_of(agent))
+    assert dumped.isascii()
+    assert dumped.isprintable()
 
 
 APP = """
@@ -146,7 +174,7 @@ def test_the_address_can_be_the_one_that_was_forwarded(place: Any) -> None:
         from urllib.request import Request, urlopen
 
         urlopen(Request(process.url, headers={"X-Forwarded-For": "9.9.9.9, 8.8.8.8"}), timeout=20).close()
-        process.wait_for(r"from 8\.8\.8\.8")
+        process.wait_for(r"from 9\.9\.9\.9, 8\.8\.8\.8\n")
 
 
 def test_json_is_one_object_a_line_for_requests_and_messages(place: Any) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from uwsgi_async.instance.logrecord import RequestRecord, default_line, one_line
+from uwsgi_async.instance.logrecord import RequestRecord, default_line, one_line, raw_of
 from uwsgi_async.instance.requestlog import configure_logging
 from uwsgi_async.options.settings import LogOptions
 
@@ -80,19 +80,33 @@ def test_empty_fields_are_empty() -> None:
     assert "( 200)" in line
 
 
+UNSAFE = [chr(code) for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, 0x202E, 0x2066, 0xFEFF, 0xE0001)]
+
+
 @pytest.mark.parametrize("field", ["remote_addr", "remote_user", "method", "uri", "protocol"])
-def test_control_characters_are_escaped_so_that_a_request_is_one_line(field: str) -> None:
-    for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029):
-        changes: dict[str, Any] = {field: f"a{chr(code)}b"}
+def test_a_request_is_one_line_that_commands_no_terminal(field: str) -> None:
+    for character in UNSAFE:
+        code = ord(character)
+        changes: dict[str, Any] = {field: raw_of(f"a{character}b")}
         line = one_line(default_line(dataclasses.replace(RECORD, **changes)))
-        escape = f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+        escape = f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
         assert f"a{escape}b" in line
-        assert chr(code) not in line
+        assert character not in line
         assert len(line.splitlines()) == 1
 
 
-def test_other_characters_stay() -> None:
-    assert "GET /\xe4\u20ac\xa0\\ =>" in one_line(default_line(dataclasses.replace(RECORD, uri="/\xe4\u20ac\xa0\\")))
+def test_other_characters_stay_and_bytes_that_are_no_text_are_told_as_such() -> None:
+    uri = raw_of("/\xe4\u20ac\xa0\\\U0001f680") + "\xff\x80"
+    assert "GET /\xe4\u20ac\xa0\\\U0001f680\\xff\\x80 =>" in one_line(
+        default_line(dataclasses.replace(RECORD, uri=uri))
+    )
+
+
+def test_the_memory_is_told_on_request() -> None:
+    line = default_line(RECORD, memory=(17428480, 60547072))
+    assert line.startswith(
+        "{address space usage: 60547072 bytes/57MB} {rss usage: 17428480 bytes/16MB} [pid: 12|app: 0|req: 3/4] "
+    )
 
 
 def test_the_time_is_that_of_each_records_second() -> None:

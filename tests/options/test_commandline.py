@@ -96,7 +96,7 @@ def test_an_unknown_option_is_refused_with_the_nearest_one() -> None:
     assert refusal("--harakri=3") == "unknown option --harakri; did you mean --harakiri?"
 
 
-@pytest.mark.parametrize("flag", ["--qqqqqq", "-q", "--"])
+@pytest.mark.parametrize("flag", ["--qqqqqq", "-q", "---"])
 def test_an_unknown_option_that_is_near_to_none_is_refused(flag: str) -> None:
     assert refusal(flag) == f"unknown option {flag}; --help lists all of them"
 

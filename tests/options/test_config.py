@@ -2,80 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Mapping, Sequence
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from tests.options.paper import Paper, error_of, is_option, listed, options, reading
 from uwsgi_async.errors import OptionError
-from uwsgi_async.options.commandline import check, configure, parse
-from uwsgi_async.options.config.engine import Reading, read
+from uwsgi_async.options.commandline import configure, parse
+from uwsgi_async.options.config.engine import read
 from uwsgi_async.options.config.entries import COMMAND_LINE, Entry
-from uwsgi_async.options.config.expand import compute, expand
-from uwsgi_async.options.config.readers import READERS
-from uwsgi_async.options.resolve import names
-
-
-class Paper:
-    """A machine that is nothing but a few texts."""
-
-    def __init__(
-        self, files: Mapping[str, str], environ: Mapping[str, str] | None = None, reload: bool = False
-    ) -> None:
-        self.files = files
-        self.environ: Mapping[str, str] = environ or {}
-        self.reload = reload
-        self.hostname = "paper"
-
-    def read(self, path: str) -> str:
-        if path not in self.files:
-            raise FileNotFoundError(2, "No such file or directory")
-        return self.files[path]
-
-    def exists(self, path: str) -> bool:
-        return path in self.files
-
-    is_file = exists
-
-    def is_dir(self, path: str) -> bool:
-        return any(name.startswith(f"{path}/") for name in self.files)
-
-    def glob(self, pattern: str) -> Sequence[str]:
-        return [name for name in self.files if re.fullmatch(pattern.replace("*", ".*"), name)]
-
-    def inode(self, path: str) -> int:
-        return 1
-
-    def real_path(self, path: str) -> str:
-        return f"/etc/apps/{path}"
-
-    def resolve(self, name: str) -> str:
-        if name != "known":
-            raise OSError
-        return "10.0.0.1"
-
-    def facts(self) -> Mapping[str, str]:
-        return {"h": self.hostname, "v": "/etc/apps"}
-
-
-def reading(text: str, *, environ: Mapping[str, str] | None = None, reload: bool = False, **files: str) -> Reading:
-    world = Paper(
-        {"app.ini": text, **{name.replace("_", "."): content for name, content in files.items()}}, environ, reload
-    )
-    return read([], [Entry("ini", "app.ini", COMMAND_LINE)], world, lambda name: name in names())
-
-
-def options(text: str, **more: str) -> list[tuple[str, str | None]]:
-    return [(entry.key, entry.value) for entry in reading("[uwsgi]\n" + text, **more).entries]
-
-
-def error_of(text: str, **more: str) -> str:
-    with pytest.raises(OptionError) as caught:
-        reading("[uwsgi]\n" + text, **more)
-    return str(caught.value)
 
 
 def test_entries_know_their_file_and_line() -> None:
@@ -94,34 +27,51 @@ def test_an_included_file_comes_in_its_place() -> None:
     ]
 
 
-def test_an_inherited_file_comes_behind_everything_with_its_placeholders() -> None:
-    found = options("inherit = part.ini\na = 1", part_ini="[uwsgi]\nb = %(a)2")
-    assert found == [("a", "1"), ("b", "12")]
+def test_an_inherited_file_comes_behind_everything_and_its_placeholders_stay() -> None:
+    found = options("inherit = part.ini\na = %(b)%(c)\nc = 1", part_ini="[uwsgi]\nb = %(a)2\ninherit = more.ini",
+                    more_ini="[uwsgi]\nd = %n%N")  # fmt: skip
+    assert found == [("a", "%(b)1"), ("c", "1"), ("b", "%(a)2"), ("d", "moreapp")]
 
 
-@pytest.mark.parametrize("kind", ["yaml", "json", "toml"])
-def test_other_formats_say_the_same(kind: str) -> None:
-    texts = {
-        "yaml": "uwsgi:\n  master: true\n  processes: 4\n  env: [A=1, B=2]\n",
-        "json": '{"uwsgi": {"master": true, "processes": 4, "env": ["A=1", "B=2"]}}',
-        "toml": '[uwsgi]\nmaster = true\nprocesses = 4\nenv = ["A=1", "B=2"]\n',
-    }
-    entries = READERS[kind](texts[kind], "uwsgi", f"app.{kind}")
-    assert entries is not None
-    assert [(entry.key, entry.value) for entry in entries] == [
-        ("master", "true" if kind == "yaml" else "1"), ("processes", "4"), ("env", "A=1"), ("env", "B=2"),
-    ]  # fmt: skip
+def test_a_file_inside_of_a_loop_is_read_once_for_each_item_and_its_entries_are_not_repeated() -> None:
+    found = options("for = x y\ninclude = %(_).ini\nb = %(_)\nendfor =\nc = 1", x_ini="[uwsgi]\na = x\nendif =",
+                    y_ini="[uwsgi]\na = y")  # fmt: skip
+    assert found == [("a", "x"), ("a", "y"), ("b", "x"), ("b", "y"), ("c", "1")]
 
 
-def test_pyproject_has_a_table_of_its_own() -> None:
-    world = Paper({"pyproject.toml": '[project]\nname = "x"\n[tool.uwsgi-async]\nprocesses = 3\n'})
-    assert parse(["--toml", "pyproject.toml"], world).process.processes == 3
+def test_a_section_alone_is_one_of_the_ini_file_that_was_read_last() -> None:
+    text = "include = part.ini\nini = :more"
+    assert options(text, part_ini="[uwsgi]\na = 1\n[more]\nb = %n%x") == [("a", "1"), ("b", "partmore")]
 
 
 def test_the_environment_is_read_first_and_the_command_line_before_files() -> None:
     world = Paper({"app.ini": "[uwsgi]\nthreads = 3\n"}, {"UWSGI_THREADS": "1", "UWSGI_PROCESSES": "5"})
     options = parse(["app.ini", "--threads", "2"], world)
     assert (options.app.threads, options.process.processes) == (3, 5)
+
+
+def test_only_what_uwsgi_tells_its_children_is_left_out_of_the_environment() -> None:
+    world = Paper(
+        {}, {"UWSGI_RELOADS": "1", "UWSGI_EMPEROR_FD": "3", "UWSGI_EMPEROR": "/etc", "UWSGI_HTTP_SOCKET": ":1"}
+    )
+    assert [(entry.key, str(entry.origin)) for entry in read([], [], world, is_option).entries] == [
+        ("emperor", "the environment's UWSGI_EMPEROR"), ("http-socket", "the environment's UWSGI_HTTP_SOCKET"),
+    ]  # fmt: skip
+
+
+def test_a_letter_is_an_option_on_the_command_line_only() -> None:
+    options = parse(
+        ["-p", "2", "app.ini"], Paper({"app.ini": "[uwsgi]\np = 7\nx = 1\nset-ph = s=%(p)"}, {"UWSGI_P": "9"})
+    )
+    assert options.process.processes == 2
+
+
+def test_the_capital_magic_variables_mean_the_first_file_that_is_no_template() -> None:
+    world = Paper({"base.ini": "[uwsgi]\na = %N", "app.ini": "[uwsgi]\nb = %N%n\ninclude = base.ini"})
+    words = [Entry("ini", "app.ini", COMMAND_LINE)]
+    read_so = [entry.value for entry in read(words, [Entry("", "base.ini", COMMAND_LINE)], world, is_option).entries]
+    assert read_so == ["appapp", "app", "app"]
+    assert [entry.value for entry in read([], words, world, is_option).entries] == ["app", ""]
 
 
 def test_a_reload_is_seen_by_the_conditions() -> None:
@@ -135,6 +85,47 @@ def test_conditions_about_the_host() -> None:
         "if-hostname = paper\na = 1\nendif =\nif-hostname-match = ^pa\na = 2\nendif =\nif-not-hostname = paper\na = 3"
     )
     assert options(text) == [("a", "1"), ("a", "2")]
+
+
+def test_a_condition_is_asked_anew_for_each_entry() -> None:
+    assert options("if-not-opt = a\na = 1\nb = 2\nendif =") == [("a", "1")]
+
+
+def test_an_argument_of_a_condition_is_taken_as_it_stands_and_that_is_told() -> None:
+    found = reading("[uwsgi]\nif-exists = $(X)\na = 1\nendif =", environ={"X": "app.ini"})
+    assert found.entries == ()
+    assert found.warnings == (
+        "app.ini:2: if-exists: '$(X)' is taken as it stands: placeholders are replaced later",
+    )  # fmt: skip
+
+
+def test_a_list_that_is_not_there_repeats_nothing_and_that_is_told() -> None:
+    found = reading("[uwsgi]\nfor-readline = no.txt\na = 1\nb = 1\nendfor =\nc = 1")
+    assert [entry.key for entry in found.entries] == ["c"]
+    assert found.warnings == ("app.ini:2: for-readline: cannot read 'no.txt', so nothing is repeated",)
+
+
+def test_everything_is_listed_in_its_order() -> None:
+    assert listed("include = part.ini\nif-env = X\na = 1\nendif =\nset-ph = b=2", part_ini="[uwsgi]\nc = 3") == [
+        ("include", "part.ini"), ("c", "3"), ("if-env", "X"), ("endif", ""), ("set-ph", "b=2"), ("b", "2"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("value", "expanded"),
+    [("%(one)/%(two)", "1/2"), ("%(o%(rest))", "1"), ("%(one", "%(one"), ("%()%(one)", "%()1"),
+     ("%(no)%(one)", "%(no)1"), ("$(E $ x)", "$(E $ x)"), ("%(late)x", "12x"), ("%(a(b))", "%(a(b))"),
+     ("%%(one)", "1"), ("$(E)", "e1"),
+     ("%(ph)", "1!"), ("100%", "100%")],
+)  # fmt: skip
+def test_placeholders_are_replaced(value: str, expanded: str) -> None:
+    text = f"one = 1\nrest = ne\nset-ph = ph=%(one)!\nx = {value}\nlate = %(one)%(two)\ntwo = 2"
+    assert (
+        dict(reading(f"[uwsgi]\n{text}", environ={"E": "e%(one)"}).listed and options(text, environ={"E": "e%(one)"}))[
+            "x"
+        ]
+        == expanded
+    )
 
 
 def test_a_resolved_name_is_a_placeholder() -> None:
@@ -151,7 +142,7 @@ def test_blacklist_and_whitelist_forbid() -> None:
     ("text", "sentence"),
     [
         ("ini = missing.ini", "app.ini:2: ini: cannot read 'missing.ini': No such file or directory"),
-        ("ini = app.ini", "app.ini:2: ini: this file is being read already, it would never end: app.ini:uwsgi > app"),
+        ("ini = app.ini", "app.ini:2: ini: this file is being read already, it would never end: app.ini > app.ini"),
         ("a = @(missing.txt)", "app.ini:2: a: @(missing.txt): cannot read 'missing.txt'"),
         ("a = @(http://x/y)", "app.ini:2: a: only files can be read"),
         ("ini = http://x/y.ini", "app.ini:2: ini: only files can be read"),
@@ -163,7 +154,13 @@ def test_blacklist_and_whitelist_forbid() -> None:
         ("set = nothing", "app.ini:2: set: expected name=value"),
         ("for-times = many\na = 1", "app.ini:2: for-times: expected a number"),
         ("if-hostname-match = (\na = 1", "app.ini:2: if-hostname-match: '(' is no regular expression"),
-        ("include = part.xml", "app.ini:2: expected a file that ends with .ini"),
+        ("include = part.xml", "app.ini:2: include: expected a file that ends with .ini"),
+        ("include = a.ini", "app.ini:2: include: cannot read 'a.ini': No such file"),
+        ("include = $(X).ini", "'$(X).ini': No such file or directory, and placeholders are replaced later than files"),
+        ("ini =", "app.ini:2: ini: expected a value, but none came"),
+        ("ini = :x:", "app.ini:2: ini: cannot read ':x'"),
+        ("for-times = 99999999999999999999\na = 1", "app.ini:2: for-times: expected a number"),
+        ("for-times = 9999\na = 1\na = 2", "app.ini:3: a: expected at most 10000 options"),
         ("resolve = db=unknown", "app.ini:2: resolve: the host 'unknown' is not known"),
     ],
 )  # fmt: skip
@@ -171,96 +168,40 @@ def test_what_is_wrong_is_named_with_file_and_line(text: str, sentence: str) -> 
     assert sentence in error_of(text)
 
 
-def test_all_wrong_lines_are_reported_at_once() -> None:
-    text = "[uwsgi]\nharakiri = soon\nemperor = /etc\npythonpath = $(NOPE)\nprocesses = 0\nmodule = x\n"
-    with pytest.raises(OptionError) as caught:
-        parse(["app.ini"], Paper({"app.ini": text}))
-    assert [line.split(": ")[0] for line in str(caught.value).split("\n")] == [f"app.ini:{n}" for n in (2, 3, 4, 5)]
+@pytest.mark.parametrize(("value", "on"), [("", True), ("true", True), ("x", True), ("no", False), ("0", False)])
+def test_a_switch_of_the_language_may_be_off(value: str, on: bool) -> None:
+    assert reading(f"[uwsgi]\nstrict = {value}").strict is on
 
 
-def test_unsupported_options_can_be_ignored() -> None:
-    world = Paper({"app.ini": "[uwsgi]\nemperor = /etc\nprocesses = 2"})
-    resolution = configure(["--ignore-unsupported", "app.ini"], world)
-    assert resolution.options is not None
-    assert resolution.options.process.processes == 2
-    assert "app.ini:2: emperor is not supported" in resolution.remarks[0]
+def test_strict_forbids_unknown_names_and_lets_placeholders_be_set() -> None:
+    parse(["--strict", "app.ini"], Paper({"app.ini": "[uwsgi]\nset-ph = a=1\nchdir = %(a)"}))
+    with pytest.raises(OptionError, match=r"app\.ini:2: a: unknown option"):
+        parse(["--strict", "app.ini"], Paper({"app.ini": "[uwsgi]\na = 1\nchdir = %(a)"}))
 
 
-def test_a_slip_in_a_file_is_remarked_and_with_strict_an_error() -> None:
-    text = "[uwsgi]\nprocesess = 2\nproject = x\nchdir = /%(project)\n"
-    (remark,) = configure(["app.ini"], Paper({"app.ini": text})).remarks
-    assert "app.ini:2: procesess: no option, so it is only a placeholder; did you mean processes?" in remark
-    with pytest.raises(OptionError, match="procesess: unknown option"):
-        parse(["--strict", "app.ini"], Paper({"app.ini": text}))
+def test_files_inside_of_files_have_a_limit() -> None:
+    world = Paper({f"{n}.ini": f"[uwsgi]\nini = {n + 1}.ini" for n in range(50)})
+    with pytest.raises(OptionError, match=r"29\.ini:2: ini: expected files inside of files up to 30 deep"):
+        parse(["--ini", "0.ini"], world)
 
 
-def test_values_in_files_are_read_as_uwsgi_reads_them() -> None:
-    text = "[uwsgi]\nmaster\nprocesses = 4 ; four\ndisable-logging = off\nharakiri = 30\t# seconds\nchmod-socket =\n"
-    options = parse(["app.ini"], Paper({"app.ini": text}))
-    assert (options.process.master, options.process.processes) == (True, 4)
-    assert (options.log.disable_logging, options.cores.harakiri) == (False, 30.0)
-    assert options.sockets.chmod_socket == "666"
-
-
-def test_check_says_what_would_happen() -> None:
-    good = "[uwsgi]\nmodule = a\nhttp-socket = :80\nthunder-lock = true\n"
-    text, starts = check(["app.ini"], Paper({"app.ini": good}))
-    assert starts
-    assert "thunder-lock: the event loop accepts" in text
-    assert text.endswith("it would start")
-    text, starts = check(["app.ini"], Paper({"app.ini": "[uwsgi]\nmodule = a\nemperor = x\n"}))
-    assert not starts
-    assert "emperor is not supported" in text
-
-
-def test_print_and_exit_do_so(capsys: pytest.CaptureFixture[str]) -> None:
+def run(text: str, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[object, str]:
+    """Return the exit status of a configuration that ends the command, and what was printed."""
     with pytest.raises(SystemExit) as caught:
-        parse(["app.ini"], Paper({"app.ini": "[uwsgi]\na = 1\nprint = a is %(a)\nexit = 3\n"}))
-    assert caught.value.code == 3
-    assert capsys.readouterr().out == "a is 1\n"
+        configure([*words, "app.ini"], Paper({"app.ini": f"[uwsgi]\n{text}"}))
+    return caught.value.code, capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("expression", "value"),
-    [("a", "7"), ("a + 3", "10"), ("a b", "7x"), ("a ++", "8"), ("a --", "6"), ("a * 2 - 4", "10"), ("a / 0", "0"),
-     ("a / 2", "3"), ("nothing", None), ("nothing + 1", "1"), ("a + a b", "14x")],
-)  # fmt: skip
-def test_placeholders_compute_from_left_to_right(expression: str, value: str | None) -> None:
-    assert compute(expression, {"a": "7", "b": "x"}.get) == value
+@pytest.mark.parametrize(("line", "status"), [("exit = 3", 3), ("exit", 0), ("exit = x", 0)])
+def test_exit_ends_at_once(line: str, status: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(f"iprint = first\nprint = late\n{line}\niprint = second\nini = no.ini", capsys) == (status, "first\n")
 
 
-@given(st.text(st.sampled_from("ab$%@() 1+-"), max_size=40))
-def test_expansion_ends_or_says_that_it_would_not(value: str) -> None:
-    try:
-        text = expand(value, "%", lambda name: compute(name, {"a": "%(b)", "b": "1"}.get))
-    except OptionError as error:
-        text = str(error)
-    assert isinstance(text, str)
+def test_get_prints_values_and_ends(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("--get", "a", "--get=nothing", "--get", "b")
+    assert run("a = %(b)1\nb = 2\nprint = p is %(b)", capsys, *words) == (0, "p is 2\n21\n2\n")
 
 
-TEXTS = st.text(max_size=200) | st.lists(
-    st.sampled_from(
-        ["[uwsgi]", "for = a b", "endfor =", "if-env = X", "endif", "a = %(a b)", "b = $(X)%(a)", "include = app.ini",
-         "set-ph = q=1", "ini = :x", "[x]", "blacklist = a", "c = @(x)", "for-times = 9999", "inherit = app.ini:x"]
-    ),
-    max_size=12,
-).map("\n".join)  # fmt: skip
-
-
-@given(TEXTS, st.sampled_from(["ini", "yaml", "json", "toml"]))
-def test_no_text_crashes_the_reader_and_every_error_has_a_line(text: str, kind: str) -> None:
-    world = Paper({f"app.{kind}": text, "app.ini": text}, {"X": "%(a)"})
-    said = "app.ini:0: nothing wrong"
-    try:
-        read([], [Entry(kind, f"app.{kind}", COMMAND_LINE)], world, lambda name: name in names())
-    except OptionError as error:
-        said = str(error)
-    assert re.match(r"app\.\w+:\d+: |the command line: ", said), said
-
-
-@given(st.dictionaries(st.text("abc-", min_size=1), st.text(max_size=9) | st.integers() | st.booleans(), max_size=5))
-def test_json_gives_back_what_was_written(options: dict[str, object]) -> None:
-    entries = READERS["json"](json.dumps({"uwsgi": options}), "uwsgi", "x.json")
-    assert entries is not None
-    assert len(entries) == len(options)
-    assert [entry.key for entry in entries] == list(options)
+def test_print_prints_and_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    configure(["app.ini"], Paper({"app.ini": "[uwsgi]\nprint = %(later)\nlater = \udcff"}))
+    assert capsys.readouterr().out == "\\udcff\n"

@@ -6,7 +6,7 @@ import pytest
 
 from uwsgi_async.options.build import by_field, subsystems
 from uwsgi_async.options.declare import Declaration, declarations
-from uwsgi_async.options.render import render_docs
+from uwsgi_async.options.docs import render_docs
 from uwsgi_async.options.settings import Options
 from uwsgi_async.options.values import from_object, from_text, is_flag
 

@@ -1,85 +1,224 @@
-"""Config files of the shapes that deployments have: both servers read the same options and values from them."""
+"""Config files of the shapes that deployments have: both servers list the same options and values, in the same order.
+
+Real uWSGI prints what it has read before it opens anything; then it may end as it likes.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
+import signal
 import subprocess
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
 from tests.parity.oracle import binary
-from uwsgi_async.options.commandline import show
-from uwsgi_async.options.config.engine import Reading, read
-from uwsgi_async.options.config.entries import COMMAND_LINE, Entry
-from uwsgi_async.options.config.words import WORDS
+from uwsgi_async.errors import OptionError
+from uwsgi_async.options.commandline import configure
+from uwsgi_async.options.config.readers import READERS
 from uwsgi_async.options.config.world import Machine
-from uwsgi_async.options.resolve import names
 
 CONFIGS = Path(__file__).parent / "configs"
-FILES = sorted(path.name for path in CONFIGS.iterdir() if path.suffix in (".ini", ".yaml", ".yml"))
-ENVIRONMENT = {"TEST_ROOT": "/srv/test", "TEST_USER": "nobody", "PATH": os.environ["PATH"]}
-
-# Ours say nothing about the words that were done with; real uWSGI lists them among the options.
-DONE_WITH = {*WORDS} - {"print", "get"}
+SUFFIXES = (".ini", ".yaml", ".yml")
+DEPLOYMENTS = sorted(path.name for path in (CONFIGS / "deployments").iterdir() if path.suffix in SUFFIXES)
+RULES = sorted(path.name for path in CONFIGS.iterdir() if path.suffix in SUFFIXES)
+_PATIENCE = 20  # seconds for real uWSGI to say what it has read
+_DATE = re.compile(r"^\d{4}-\d\d-\d\dT[\d:+-]+ - ")  # one of the files asks for it
+ENVIRONMENT = {
+    "PATH": os.environ["PATH"], "TEST_ROOT": "/srv/test", "TEST_USER": "nobody", "HOME_OF_nobody": "/nonexistent",
+    "PORT": "8080", "APP_MODULE": "shop.wsgi:application", "WEB_CONCURRENCY": "3", "EMPTY": "",
+}  # fmt: skip
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
+    """A directory with everything that the files ask for."""
     shutil.copytree(CONFIGS, tmp_path, dirs_exist_ok=True)
-    (tmp_path / "secret.txt").write_text("hidden\n")
+    shutil.copytree(CONFIGS / "deployments", tmp_path, dirs_exist_ok=True)
     (tmp_path / "list.txt").write_text("alpha\nbeta\n\ngamma\n")
-    (tmp_path / "sub").mkdir()
+    for name in ("sub", "spool/mail", "spool/images", *(f"spool/{number}" for number in range(1, 5))):
+        (tmp_path / name).mkdir(parents=True)
     for name in ("b.conf", "a.conf"):
         (tmp_path / "sub" / name).touch()
+    (tmp_path / "link.ini").symlink_to("paths.ini")
+    (tmp_path / "stdin").write_text("[uwsgi]\nmodule = from.stdin\nname = %n %o %N\n[other]\nmodule = other\n")
     return tmp_path
 
 
-def told_by_the_oracle(place: Path, name: str) -> list[str]:
-    """What real uWSGI prints for --show-config. It says this before anything is opened; then it may end as it likes."""
-    with subprocess.Popen(
-        [binary(), "--show-config", "--" + kind_of(name), name],
-        cwd=place,
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
+def told_by_the_oracle(place: Path, words: Sequence[str], environment: dict[str, str]) -> list[str]:
+    with (
+        (place / "stdin").open() as stdin,
+        subprocess.Popen(
+            [binary(), "--show-config", *words],
+            cwd=place,
+            env=environment,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            start_new_session=True,
+        ) as process,
+    ):
+        watchdog = Timer(_PATIENCE, os.killpg, (process.pid, signal.SIGKILL))
+        watchdog.start()
         assert process.stdout is not None
-        lines: list[str] = []
+        lines = []
         for line in process.stdout:
-            lines.append(line.rstrip("\n"))
-            if line.startswith(";end of configuration"):
+            lines.append(_DATE.sub("", line.rstrip("\n")))
+            if lines[-1] == ";end of configuration":
                 break
-        process.kill()
-    text = "\n".join(lines)
-    match = re.search(r"\[uwsgi\]\n(.*)\n;end of configuration", text, re.DOTALL)
-    assert match is not None, f"real uWSGI did not show its configuration:\n{text}"
-    return match[1].split("\n")
+        watchdog.cancel()
+        os.killpg(process.pid, signal.SIGKILL)  # it may have begun to start its own processes
+        watchdog.join()
+    assert lines[-1] == ";end of configuration", "\n".join(lines)
+    return lines[lines.index("[uwsgi]") + 1 : -1]
 
 
-def told_by_ours(place: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    monkeypatch.chdir(place)
+def told_by_ours(
+    place: Path, words: Sequence[str], environment: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> list[str]:
+    """What the command prints for the same words; whether it would start then is another matter."""
     world = Machine()
-    world.environ = ENVIRONMENT
-    reading: Reading = read([], [Entry(kind_of(name), name, COMMAND_LINE)], world, lambda word: word in names())
-    return show(reading).split("\n")[2:-1]
+    world.environ = environment
+    with suppress(OptionError):
+        configure(["--show-config", *words], world)
+    lines = capsys.readouterr().out.splitlines()
+    return lines[lines.index("[uwsgi]") + 1 : -1]
 
 
-def kind_of(name: str) -> str:
-    return "yaml" if name.endswith((".yaml", ".yml")) else "ini"
+def assert_both_tell_the_same(
+    place: Path,
+    words: Sequence[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    environment: dict[str, str] | None = None,
+) -> None:
+    environment = ENVIRONMENT | (environment or {})
+    monkeypatch.chdir(place)
+    with (place / "stdin").open() as standard_input:
+        monkeypatch.setattr("sys.stdin", standard_input)
+        ours = told_by_ours(place, words, environment, capsys)
+    assert ours == told_by_the_oracle(place, words, environment)
 
 
-def options_in(lines: list[str]) -> list[str]:
-    return [line for line in lines if line.partition(" = ")[0] not in DONE_WITH]
+def option_of(name: str) -> str:
+    return "--ini" if name.endswith(".ini") else "--yaml"
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_both_read_the_same(place: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert options_in(told_by_ours(place, name, monkeypatch)) == options_in(told_by_the_oracle(place, name))
+@pytest.mark.parametrize("name", [*DEPLOYMENTS, *RULES])
+def test_both_read_the_same_from_a_file(
+    place: Path, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert_both_tell_the_same(place, [option_of(name), name], monkeypatch, capsys)
 
 
-def test_there_are_enough_files() -> None:
-    assert len(FILES) >= 30
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["paths.ini"],
+        ["--ini", "paths.ini:uwsgi"],
+        ["--ini", "./sub/../paths.ini"],
+        ["--ini", "link.ini"],
+        ["flask_tutorial.ini", "lists.yaml", "--processes", "9"],
+        ["--ini", "flask_tutorial.ini", "--ini", "paths.ini", "--master"],
+        ["--ini", "environments.ini:staging"],
+        ["--ini=environments.ini:common"],
+        ["--ini", "environments.ini", "--ini", ":staging"],
+        ["-p", "3", "-M", "-s", "/tmp/x.sock", "--set", "a=1", "-S", "b=%(a)", "--set-ph=c=%(b)"],
+        ["--for", "1 2", "--socket", "127.0.0.1:%(_)", "--endfor", "--module", "x", "--if-env=EMPTY", "-H", "%(_)"],
+        ["--master", "--ini", "conditions_options.ini", "--if-opt", "master", "--env", "NO=1"],
+        ["--include", "paths.ini", "--ini", "paths.ini"],
+        ["--inherit", "chain_base.ini", "--ini", "chain_app.ini"],
+        ["--yaml", "sections.yml:staging", "--yml", "sections.yml"],
+        ["--ini", "-"],
+        ["--set-ph", "app=cli", "chain_app.ini"],
+    ],
+    ids=" ".join,
+)
+def test_both_read_the_same_from_a_command_line(
+    place: Path, words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert_both_tell_the_same(place, words, monkeypatch, capsys)
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {
+            "UWSGI_INI": "flask_tutorial.ini",
+            "UWSGI_PROCESSES": "16",
+            "UWSGI_CHEAPER": "2",
+            "UWSGI_HTTP_SOCKET": ":%(p)",
+        },
+        {"UWSGI_INCLUDE": "paths.ini", "UWSGI_MASTER": "1", "UWSGI_SET_PH": "p=80", "UWSGI_UNKNOWN_NAME": "x"},
+        {"UWSGI_RELOADS": "0", "UWSGI_ORIGINAL_PROC_NAME": "x", "UWSGI_VASSALS_DIR": "/", "UWSGI_M": "1"},
+        {"UWSGI_IF_ENV": "PORT", "UWSGI_SOCKET": ":%(_)", "UWSGI_ENDIF": "", "UWSGI_VACUUM": "true"},
+    ],
+    ids=lambda environment: " ".join(environment),
+)
+def test_both_read_the_same_from_the_environment(
+    place: Path,
+    environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["--threads", "2", "--ini", "docker_http.ini"]
+    assert_both_tell_the_same(place, words, monkeypatch, capsys, environment)
+
+
+@pytest.mark.parametrize(
+    ("text", "theirs", "ours"),
+    [
+        ("a = 100%\nb = 2", ["a = 100b = 2"], ["a = 100%", "b = 2"]),
+        ("# 100%\na = 1\nb = 2", ["b = 2"], ["a = 1", "b = 2"]),
+        ("set-ph = a=%(b)\nb = 1\nc = %(a)", ["c = %(b)"], ["c = 1"]),
+        ("b = 1\nc = %(empty)%(b)\nempty =", ["c = %(b)"], ["c = 1"]),
+    ],
+)
+def test_a_difference_on_purpose(
+    place: Path,
+    text: str,
+    theirs: list[str],
+    ours: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (place / "app.ini").write_text(f"[uwsgi]\n{text}\n")
+    monkeypatch.chdir(place)
+    words = ["--ini", "app.ini"]
+    told = told_by_ours(place, words, ENVIRONMENT, capsys), told_by_the_oracle(place, words, ENVIRONMENT)
+    for lines, expected, other in zip(told, (ours, theirs), (theirs, ours), strict=True):
+        assert [line for line in lines if line in {*expected, *other}] == expected
+
+
+@pytest.mark.parametrize("kind", ["yaml", "json", "toml"])
+def test_the_other_formats_say_the_same_as_ini(
+    place: Path, kind: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = {"module": "shop.wsgi", "processes": "4", "env": ["A=%(module)", "B=%n"], "for": "1 2", "socket": ":%(_)"}
+    lines = [f"{key} = {one}" for key, each in options.items() for one in ([each] if isinstance(each, str) else each)]
+    quoted = [f"{key} = {json.dumps(value)}" for key, value in options.items()]
+    texts = {
+        "ini": "\n".join(["[uwsgi]", *lines]),
+        "toml": "\n".join(["[uwsgi]", *quoted]),
+        "json": json.dumps({"uwsgi": options}),
+        "yaml": "uwsgi:\n" + "\n".join(f"  {key}: {json.dumps(value)}" for key, value in options.items()),
+    }
+    monkeypatch.chdir(place)
+    told = []
+    for name in ("ini", kind):
+        (place / f"app.{name}").write_text(texts[name])
+        told.append(told_by_ours(place, [f"--{name}", f"app.{name}"], ENVIRONMENT, capsys)[2:])
+    assert told[0] == told[1]
+    assert told[0] == told_by_the_oracle(place, ["--ini", "app.ini"], ENVIRONMENT)[2:]
+
+
+def test_there_are_enough_deployments_and_every_format_has_a_reader() -> None:
+    assert len(DEPLOYMENTS) >= 30
+    assert {*READERS} >= {"ini", "yaml", "yml", "json", "js", "toml"}

@@ -47,7 +47,7 @@ def log(line: str | bytes) -> bool:
         line = line.decode("utf-8", "replace")
     if not isinstance(line, str):
         raise TypeError(f"log() argument 1 must be str, not {type(line).__name__}")
-    logger.info("%s", line)
+    logger.info(line)  # without arguments: the app's own text stays as it is
     return True
 
 

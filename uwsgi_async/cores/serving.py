@@ -113,7 +113,8 @@ def _count_error(request: Request) -> None:
 
 
 def _name(request: Request) -> str:
-    return f"{request.vars.get('REQUEST_METHOD', '-')} {request.vars.get('REQUEST_URI', '-')!r}"
+    method = request.vars.get("REQUEST_METHOD", "-")
+    return f"{method if method.isprintable() else repr(method)} {request.vars.get('REQUEST_URI', '-')!r}"
 
 
 def _log_harakiri(request: Request, error: BaseException) -> None:

@@ -1,21 +1,26 @@
 """What the log tells of a request, and uWSGI's default line of it.
 
-What lives here: `RequestRecord`, `default_line`, `one_line`. What does not: other formats (`logformat`), which requests
-are logged (`requestlog`).
+What lives here: `RequestRecord`, `default_line`, and what makes one safe line of any text. What does not: other formats
+(`logformat`), which requests are logged (`requestlog`).
+
+A line is put together of *raw* text, in which each character is one byte, as in the request's vars: nothing has to be
+looked at for that. `one_line` makes real text of it at the end; only then something that is not ASCII is UTF-8, or told
+as ``\\xff``. Whatever a client sends, a request is one line: uWSGI lets it end there and go on with a line of its own.
 """
 
 from __future__ import annotations
 
 import time
+import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
 MICROS: Final = 1_000_000  # in a second
+MEGABYTE: Final = 1 << 20
 
-# One request is one line, and no terminal is told to do anything: C0, C1 and Unicode's line breaks are escaped.
-_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
-_ESCAPES = _CONTROLS | {0x2028: "\\u2028", 0x2029: "\\u2029"}
+# What ends a line, commands a terminal or turns text around: controls, formats, line and paragraph ends, surrogates.
+_UNSAFE: Final = ("Cc", "Cf", "Zl", "Zp", "Cs")
 
 
 @dataclass(slots=True)
@@ -25,7 +30,7 @@ class RequestRecord:
     ``app_id`` is -1 without an app; ``app_requests`` counts this app's requests, ``total_requests`` all requests.
     ``var_count`` counts names and values: 2 for each variable; ``var_bytes`` is the packet's size.
     ``began`` is in seconds since the epoch; ``elapsed`` is in seconds.
-    ``switches`` is how often the core gave way. ``via`` is "", "sendfile", "route" or "offload".
+    ``switches`` is how often the core gave way. ``via`` is "", "sendfile", "route" or "offload". All text is raw.
     """
 
     pid: int
@@ -56,26 +61,54 @@ class RequestRecord:
         return int(self.elapsed * MICROS + 0.5) if self.elapsed > 0 else 0
 
 
-def default_line(record: RequestRecord, *, micros: bool = False) -> str:
-    """Return the record as uWSGI's default request line, without a newline.
+def default_line(record: RequestRecord, *, micros: bool = False, memory: tuple[int, int] | None = None) -> str:
+    """Return the record as uWSGI's default request line, raw and without a newline.
 
-    ``micros``: tell the time taken in microseconds, not in whole milliseconds gone by.
+    ``micros``: tell the time taken in microseconds, not in whole milliseconds gone by. ``memory``: begin with the RSS
+    and the address space of the process, in bytes.
     """
     r = record
+    begin = ""
+    if memory is not None:
+        rss, vsz = memory
+        begin = f"{{address space usage: {vsz} bytes/{vsz // MEGABYTE}MB}} "
+        begin += f"{{rss usage: {rss} bytes/{rss // MEGABYTE}MB}} "
     taken = f"{r.micros} micros" if micros else f"{r.micros // 1000} msecs"
     via = f" via {r.via}() " if r.via else " "
     return (
-        f"[pid: {r.pid}|app: {r.app_id}|req: {r.app_requests}/{r.total_requests}] {r.remote_addr} ({r.remote_user}) "
-        f"{{{r.var_count} vars in {r.var_bytes} bytes}} [{_ctime(int(r.began))}] {r.method} {r.uri} => "
-        f"generated {r.body_bytes} bytes in {taken}{via}({r.protocol} {r.status}) "
+        f"{begin}[pid: {r.pid}|app: {r.app_id}|req: {r.app_requests}/{r.total_requests}] {r.remote_addr} "
+        f"({r.remote_user}) {{{r.var_count} vars in {r.var_bytes} bytes}} [{_ctime(int(r.began))}] "
+        f"{r.method} {r.uri} => generated {r.body_bytes} bytes in {taken}{via}({r.protocol} {r.status}) "
         f"{r.header_count} headers in {r.header_bytes} bytes ({r.switches} switches on core {r.core})"
     )
 
 
-def one_line(text: str) -> str:
-    """Return ``text`` with everything escaped that would end the line or command a terminal."""
-    # The quick test first: whatever needs an escape is not printable.
-    return text if text.isprintable() else text.translate(_ESCAPES)
+def one_line(raw: str) -> str:
+    """Return raw text as one line of text that is safe to print."""
+    # The quick test first: nearly every line passes it.
+    return raw if raw.isascii() and raw.isprintable() else safe(text_of(raw))
+
+
+def text_of(raw: str) -> str:
+    """Return the text that the bytes of ``raw`` are in UTF-8; other bytes as ``\\xff``."""
+    return raw if raw.isascii() else raw.encode("latin-1", "backslashreplace").decode("utf-8", "backslashreplace")
+
+
+def raw_of(text: str) -> str:
+    """Return ``text`` as raw text."""
+    return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("latin-1")
+
+
+def safe(text: str) -> str:
+    """Return ``text`` with everything escaped that would end the line, command a terminal or turn it around."""
+    return text if text.isprintable() else "".join([c if c.isprintable() else _escaped(c) for c in text])
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if unicodedata.category(character) not in _UNSAFE:
+        return character
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 @lru_cache(maxsize=4)

@@ -1,7 +1,7 @@
 """The log: which requests have a line, and where lines go.
 
 What lives here: `RequestLog`, and `configure_logging`, which the command calls. What does not: what a line looks like
-(`logrecord`, `logformat`), log files and rotation.
+(`logrecord`, `logformat`, `logmessages`), log files and rotation.
 
 Inside a program of somebody's own, everything goes through the loggers ``uwsgi_async`` and ``uwsgi_async.request``,
 and nothing is configured. Under the command, messages still do, but a request's line is written to stderr at once:
@@ -18,8 +18,10 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
+from uwsgi_async.api.information import mem
 from uwsgi_async.cores.request import Request
 from uwsgi_async.instance.logformat import compile_format, fields
+from uwsgi_async.instance.logmessages import message_formatter
 from uwsgi_async.instance.logrecord import RequestRecord, default_line, one_line
 from uwsgi_async.options.settings import LogOptions
 
@@ -49,6 +51,7 @@ class RequestLog:
                 options.log_4xx,
                 options.log_5xx,
                 options.log_sendfile,
+                options.log_ioerror,
             )
         )
         self.always = self._enabled or self._conditions
@@ -57,7 +60,7 @@ class RequestLog:
     def __call__(self, request: Request) -> None:
         """Log ``request``. Runs for each request that has ended."""
         record = self._record(request)
-        if self._enabled or request.log_this or self._is_remarkable(record):
+        if self._enabled or request.log_this or self._is_remarkable(record, request):
             self._write(self._line(record, request))
 
     def _choose_line(self) -> Callable[[RequestRecord, Request], str]:
@@ -68,9 +71,11 @@ class RequestLog:
             formatted = compile_format(options)
             return lambda record, request: one_line(formatted(record, request))
         micros = options.log_micros
+        if options.memory_report:
+            return lambda record, _: one_line(default_line(record, micros=micros, memory=mem()))
         return lambda record, _: one_line(default_line(record, micros=micros))
 
-    def _is_remarkable(self, record: RequestRecord) -> bool:
+    def _is_remarkable(self, record: RequestRecord, request: Request) -> bool:
         o = self._options
         return self._conditions and bool(
             (o.log_slow and record.micros >= o.log_slow * 1000)
@@ -79,14 +84,14 @@ class RequestLog:
             or (o.log_4xx and 400 <= record.status <= 499)
             or (o.log_5xx and 500 <= record.status <= 599)
             or (o.log_sendfile and record.via == "sendfile")
+            or (o.log_ioerror and (request.response.write_error or request.body.read_error))
         )
 
     def _record(self, request: Request) -> RequestRecord:
         vars, response, requests = request.vars, request.response, request.connection.pool.requests
         address = vars.get("REMOTE_ADDR", "")
         if self._options.log_x_forwarded_for:
-            # As uWSGI: the last address, which the front end nearest to us has added.
-            address = vars.get("HTTP_X_FORWARDED_FOR", "").rpartition(",")[2].strip() or address
+            address = vars.get("HTTP_X_FORWARDED_FOR") or address  # all of it, as in uWSGI
         elapsed = request.elapsed
         return RequestRecord(
             self._pid,
@@ -132,34 +137,7 @@ class _StderrHandler(logging.StreamHandler[TextIO]):
 
     def __init__(self, options: LogOptions) -> None:
         super().__init__(sys.stderr)
-        self.setFormatter(_JsonFormatter() if options.log_json else _PlainFormatter(options.log_date))
-
-
-class _PlainFormatter(logging.Formatter):
-    """The message alone, or with ``date`` before it: "true" is the time as ctime(3) writes it, else a format."""
-
-    def __init__(self, date: str | None) -> None:
-        super().__init__("%(message)s")
-        self._date = date
-
-    def format(self, record: logging.LogRecord) -> str:
-        message = super().format(record)
-        if self._date is None or self._date.lower() in ("false", "off", "no", "0"):
-            return message
-        if self._date.lower() in ("true", "on", "yes", "1"):
-            return f"{time.ctime(record.created)} - {message}"
-        return f"{time.strftime(self._date, time.localtime(record.created))} - {message}"
-
-
-class _JsonFormatter(logging.Formatter):
-    """One object a line."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        found = {"time": record.created, "pid": record.process, "level": record.levelname.lower()}
-        found["message"] = record.getMessage()
-        if record.exc_info:
-            found["exception"] = self.formatException(record.exc_info)
-        return json.dumps(found)
+        self.setFormatter(message_formatter(options))
 
 
 def _destination(options: LogOptions) -> tuple[Callable[[str], None], bool]:

@@ -2,7 +2,7 @@
 
 import sys
 
-from uwsgi_async.options.render import render_docs
+from uwsgi_async.options.docs import render_docs
 
 if __name__ == "__main__":
     sys.stdout.write(render_docs())

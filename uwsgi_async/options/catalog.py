@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Literal
+from typing import Any, Literal
 
 Verdict = Literal["no meaning", "unsupported"]
 Takes = Literal["none", "required", "optional"]
@@ -22,14 +22,13 @@ _MARKS: Mapping[str, Takes] = {"=": "required", "?": "optional"}
 
 @dataclass(frozen=True, slots=True)
 class KnownOption:
-    """One option of uWSGI. ``short``: its letter, None without one. ``takes``: whether it has a value.
+    """One option of uWSGI. ``takes``: whether it has a value.
 
     ``verdict``: "no meaning" is accepted and changes nothing, "unsupported" is refused. ``reason``: a sentence
     without its full stop; of an unsupported option it names what to use instead.
     """
 
     name: str
-    short: str | None
     takes: Takes
     verdict: Verdict
     reason: str
@@ -48,37 +47,39 @@ class Family:
 @cache
 def families() -> tuple[Family, ...]:
     """Return all families in the order of the file."""
-    data = tomllib.loads(files(__package__).joinpath("catalog.toml").read_text("utf-8"))
-    letters = {name: letter for letter, name in data["short"].items()}
     return tuple(
         Family(
             family["title"],
             family["verdict"],
             family["reason"],
-            tuple(_option(family, word, letters) for word in family["names"].split()),
+            tuple(_option(family, word) for word in family["names"].split()),
         )
-        for family in data["family"]
+        for family in _data()["family"]
     )
 
 
 @cache
 def known() -> Mapping[str, KnownOption]:
-    """Return every option of the catalog by its name, and by its letter where it has one."""
-    found: dict[str, KnownOption] = {}
-    for family in families():
-        for option in family.options:
-            found[option.name] = option
-            if option.short is not None:
-                found[option.short] = option
+    """Return every option of the catalog by its name."""
+    return {option.name: option for family in families() for option in family.options}
+
+
+def letters() -> Mapping[str, str]:
+    """Return the name that each letter of the catalog stands for, on a command line."""
+    found: Mapping[str, str] = _data()["short"]
     return found
 
 
 def lookup(name: str) -> KnownOption | None:
-    """Return what is known of an option of uWSGI that is not built, by its name or letter without dashes."""
+    """Return what is known of an option of uWSGI that is not built, by its name without dashes."""
     return known().get(name)
 
 
-def _option(family: Mapping[str, str], word: str, letters: Mapping[str, str]) -> KnownOption:
-    name = word.rstrip("=?")
+@cache
+def _data() -> dict[str, Any]:
+    return tomllib.loads(files(__package__).joinpath("catalog.toml").read_text("utf-8"))
+
+
+def _option(family: Mapping[str, str], word: str) -> KnownOption:
     verdict: Verdict = "no meaning" if family["verdict"] == "no meaning" else "unsupported"
-    return KnownOption(name, letters.get(name), _MARKS.get(word[-1], "none"), verdict, family["reason"])
+    return KnownOption(word.rstrip("=?"), _MARKS.get(word[-1], "none"), verdict, family["reason"])

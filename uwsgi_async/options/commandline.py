@@ -5,14 +5,16 @@ What lives here: `parse`, `configure`, `check`. What does not: the options thems
 ``--flag value``, ``--flag=value``, ``-s value``, ``-svalue``, a switch alone or as ``--switch=false``, and files:
 ``app.py`` means ``--wsgi-file app.py``, ``package.module:callable`` means ``--module``, ``app.ini`` (or .yaml, .json,
 .toml) is a config file, read behind the other words. A value that begins with a dash needs the ``=``, unless it is a
-number.
+number. Behind ``--`` there are only files.
 Why not argparse: every word of uWSGI's shall be known, its values repeat and keep their order, and each error names
 the option, what was expected and what came.
 """
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -21,14 +23,14 @@ from uwsgi_async.options import catalog
 from uwsgi_async.options.build import nearest
 from uwsgi_async.options.caching import check_room, specs_of
 from uwsgi_async.options.config.engine import Reading, read
-from uwsgi_async.options.config.entries import COMMAND_LINE, Entry
+from uwsgi_async.options.config.entries import COMMAND_LINE, Entry, of_flag
 from uwsgi_async.options.config.readers import READERS
-from uwsgi_async.options.config.words import SHORT, WORDS
+from uwsgi_async.options.config.words import WORDS
 from uwsgi_async.options.config.world import Machine, World
 from uwsgi_async.options.render import dashed, render_help, render_search
-from uwsgi_async.options.resolve import Resolution, by_name, names, resolve
+from uwsgi_async.options.resolve import Resolution, by_letter, by_name, names, resolve
 from uwsgi_async.options.settings import Options
-from uwsgi_async.options.values import expected, is_flag
+from uwsgi_async.options.values import expected, is_flag, is_yes_or_no
 
 RESERVED: Final = ("help", "h", "version")  # flags that no option may have
 CHECK: Final = "check"
@@ -36,7 +38,7 @@ CHECK: Final = "check"
 
 _APP_SUFFIXES = (".py", ".wsgi")
 _CONFIG_SUFFIXES = tuple(f".{kind}" for kind in READERS)
-_NUMBER = re.compile(r"-\.?\d")
+_STDIN_OR_NUMBER = re.compile(r"-(\.?\d|:|$)")
 _MODULE = re.compile(r"[\w.]+:\w+(\(\))?")
 
 
@@ -55,11 +57,11 @@ def configure(argv: Sequence[str], world: World | None = None) -> Resolution:
     """Return what a command line comes to, with the remarks about it. Prints and raises as `parse`."""
     reading = _read(argv, world or Machine())
     for line in reading.printed:
-        print(line)
-    if reading.show:
-        print(show(reading))
+        say(line)
     if reading.exit is not None:
         raise SystemExit(reading.exit)
+    if reading.show:
+        say(show(reading))
     resolution = resolve(reading)
     if resolution.problems:
         raise OptionError("\n".join(resolution.problems))
@@ -93,9 +95,9 @@ def check(argv: Sequence[str], world: World | None = None) -> tuple[str, bool]:
 
 
 def show(reading: Reading) -> str:
-    """Return the entries as one ini file, as ``--show-config`` prints it."""
+    """Return all that was read as one ini file, as ``--show-config`` prints it."""
     lines = [";uWSGI instance configuration", "[uwsgi]"]
-    lines += [f"{entry.key} = {'true' if entry.value is None else entry.value}" for entry in reading.entries]
+    lines += [f"{entry.key} = {'true' if entry.value is None else entry.value}" for entry in reading.listed]
     return "\n".join([*lines, ";end of configuration"])
 
 
@@ -103,26 +105,37 @@ def _read(argv: Sequence[str], world: World) -> Reading:
     entries: list[Entry] = []
     files: list[Entry] = []
     app: str | None = None
+    options_end = False
     words = _Words(argv)
     for word in words:
-        if word in ("--help", "-h") or word.startswith("--help="):
-            subject = word.partition("=")[2] or words.next_value()
+        if options_end or not word.startswith("-") or word == "-":
+            if word.partition(":")[0].endswith(_CONFIG_SUFFIXES):
+                files.append(Entry("", word, COMMAND_LINE))
+            elif app is not None:
+                raise OptionError(f"expected one app at most, but {word!r} came after {app!r}")
+            else:
+                app = word
+                entries += _app(word)
+        elif word in ("--help", "-h") or word.startswith("--help="):
+            subject = word.partition("=")[2] or next(words, "")
             _print_and_exit(render_search(subject) if subject else render_help())
-        if word == "--version":
+        elif word == "--version":
             from importlib.metadata import version  # here, because it takes as long as the rest of this package
 
             _print_and_exit(f"uwsgi-async {version('uwsgi-async')}")
-        if word.startswith("-") and word != "-":
-            entries.append(_entry(word, words))
-        elif word.partition(":")[0].endswith(_CONFIG_SUFFIXES):
-            path = word.partition(":")[0]
-            files.append(Entry(path.rpartition(".")[2], word, COMMAND_LINE))
-        elif app is not None:
-            raise OptionError(f"expected one app at most, but {word!r} came after {app!r}")
+        elif word == "--":
+            options_end = True
         else:
-            app = word
-            entries += _app(word)
+            entries.append(_entry(word, words))
     return read(entries, files, world, lambda name: name in names())
+
+
+def say(text: str) -> None:
+    """Print text, which may have bytes in it that are no UTF-8; nobody needs to read it to its end."""
+    try:
+        print(text.encode("utf-8", "backslashreplace").decode(), flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it ends
 
 
 class _Words(Iterator[str]):
@@ -143,38 +156,44 @@ class _Words(Iterator[str]):
         if self._at >= len(self._words):
             return None
         word = self._words[self._at]
-        if word.startswith("-") and word != "-" and not _NUMBER.match(word):
+        if word.startswith("-") and not _STDIN_OR_NUMBER.match(word):
             return None
         if not_a_file and word.endswith((*_APP_SUFFIXES, *_CONFIG_SUFFIXES)):
             return None
         return next(self)
+
+    def next_yes_or_no(self) -> str | None:
+        """Take the next word if it is a yes or a no, as behind a switch that takes a value in uWSGI; else None."""
+        return next(self) if self._at < len(self._words) and is_yes_or_no(self._words[self._at]) else None
 
 
 def _entry(word: str, words: _Words) -> Entry:
     """Return the entry of a flag, and take its value from the words if it needs one."""
     flag, text = _split(word)
     name = flag.lstrip("-")
-    key = name if flag.startswith("--") else SHORT.get(name, name)
     if (len(name) == 1) == flag.startswith("--"):
         raise _unknown(flag)
+    key = by_letter().get(name, name)
     declared = by_name().get(key)
+    known = catalog.lookup(key)
     if declared is not None:
         takes = "none" if is_flag(declared) else "required" if declared.bare is None else "optional"
-        wanted = expected(declared)
+    elif known is not None:
+        takes = known.takes
+    elif key in WORDS:
+        takes = WORDS[key]
     else:
-        known = catalog.lookup(key)
-        if key not in WORDS and known is None:
-            raise _unknown(flag)
-        takes = WORDS[key] if known is None else known.takes
-        key = key if known is None else known.name
-        wanted = "a value"
+        raise _unknown(flag)
     if text is None and takes == "required":
         text = words.next_value()
         if text is None:
+            wanted = expected(declared) if declared is not None else "a value"
             raise OptionError(f"{flag}: expected {wanted}, but no value came")
+    if text is None and takes == "none":
+        text = words.next_yes_or_no()
     if text is None and declared is not None and declared.bare is not None:
         text = words.next_value(not_a_file=True)
-    return Entry(key, text, COMMAND_LINE)
+    return Entry(key, text, of_flag(flag))
 
 
 def _split(word: str) -> tuple[str, str | None]:
@@ -186,7 +205,7 @@ def _split(word: str) -> tuple[str, str | None]:
 
 
 def _unknown(flag: str) -> OptionError:
-    match = nearest(flag.removeprefix("--"), [name for name in names() if len(name) > 1]) if flag[:2] == "--" else None
+    match = nearest(flag.removeprefix("--"), names()) if flag[:2] == "--" else None
     return OptionError(
         f"unknown option {flag}; {f'did you mean {dashed(match)}?' if match else '--help lists all of them'}"
     )
@@ -207,5 +226,5 @@ def _app(word: str) -> Sequence[Entry]:
 
 
 def _print_and_exit(text: str) -> None:
-    print(text)
+    say(text)
     raise SystemExit(0)

@@ -28,11 +28,12 @@ class Declaration:
     """What one option is.
 
     ``flags``: every spelling without dashes, the main one first; a one-letter spelling is the short form.
-    ``minimum`` and ``maximum``: the range of a number, both included; None is no bound.
-    ``repeat``: given several times, the values add up to a tuple. ``unit``: "seconds", "bytes" or "".
-    ``bare``: the value when the option is given without one; None: it needs one. ``placeholders``: ``%(...)`` means
-    something to the option itself. ``form``: what its text must be made of; None is any text. ``field``: name of the
-    dataclass field; ``type``: its type; ``default``: its default. ``subsystem``: the dataclass it belongs to.
+    ``minimum`` and ``maximum``: the range of a number, both included; None is no bound. ``clamp``: in a config file a
+    number beyond the maximum means the maximum. ``repeat``: given several times, the values add up to a tuple.
+    ``unit``: "seconds", "bytes" or "". ``bare``: the value when the option is given without one; None: it needs one.
+    ``placeholders``: ``%(...)`` means something to the option itself. ``form``: what its text must be made of; None is
+    any text. ``field``: name of the dataclass field; ``type``: its type; ``default``: its default. ``subsystem``: the
+    dataclass it belongs to.
     """
 
     flags: tuple[str, ...]
@@ -47,6 +48,7 @@ class Declaration:
     maximum: float | None
     bare: str | None
     placeholders: bool
+    clamp: bool
     form: Form | None
 
 
@@ -60,12 +62,13 @@ def option(
     maximum: float | None = None,
     bare: str | None = None,
     placeholders: bool = False,
+    clamp: bool = False,
     form: Form | None = None,
 ) -> Any:
     """Declare an option as a dataclass field.
 
     ``flags`` are uWSGI's spellings, without the leading dashes, the main one first. ``minimum`` and ``maximum`` are
-    the range of a number, both included; None is no bound. ``bare``, ``placeholders`` and ``form``: see
+    the range of a number, both included; None is no bound. ``bare``, ``placeholders``, ``clamp`` and ``form``: see
     `Declaration`.
     """
     declared = {
@@ -77,6 +80,7 @@ def option(
         "maximum": maximum,
         "bare": bare,
         "placeholders": placeholders,
+        "clamp": clamp,
         "form": form,
     }
     return dataclasses.field(default=default, metadata={_KEY: declared})

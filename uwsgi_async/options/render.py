@@ -1,65 +1,68 @@
-"""The options as text for people: ``--help`` and ``docs/options.md``, both from the declarations and the catalog."""
+"""The options as text for people: ``--help``, from the declarations, the words of the config language and the catalog.
 
+What lives here: `render_help`, `render_search`, `dashed`. What does not: ``docs/options.md`` (`docs`).
+"""
+
+from __future__ import annotations
+
+import re
 import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final, Literal, get_args, get_origin
 
 from uwsgi_async.options import catalog
-from uwsgi_async.options.build import subsystems
-from uwsgi_async.options.config.words import WORDS
+from uwsgi_async.options.build import nearest, subsystems
+from uwsgi_async.options.config.words import HELP, SHORT
 from uwsgi_async.options.declare import Declaration, declarations
-from uwsgi_async.options.values import expected, is_flag
+from uwsgi_async.options.values import is_flag
 
 _WIDTH: Final = 100  # characters in a line of --help
 _INDENT: Final = " " * 8
 
-_USAGE = """\
+_USAGE: Final = """\
 usage: uwsgi-async [OPTION ...] [app.py] [app.ini ...]
        uwsgi-async check [OPTION ...] app.ini    say what would happen, and do not start
        uwsgi-async top|ps|reload|stop TARGET     an instance, by pid, pidfile or stats address
        uwsgi-async --help WORD                   all options about WORD, also of uWSGI alone
 
 Serves WSGI apps over HTTP/1.1 and the uwsgi protocol. app.py is short for --wsgi-file app.py, and
-package.module:callable for --module package.module:callable; app.ini, app.yaml, app.json and
-app.toml are config files as uWSGI reads them.
+package.module:callable for --module package.module:callable; app.ini, app.yaml, app.json, app.toml
+and pyproject.toml ([tool.uwsgi-async]) are config files as uWSGI reads them. Any option may also be
+in the environment: UWSGI_HTTP_SOCKET=:8000.
 """
-_HELP_TAIL = """\
-Config files and help
-  --ini, --yaml, --json, --toml FILE[:SECTION]
-        read options from this file
-  --set NAME=VALUE, --set-placeholder NAME=VALUE
-        give an option, or a value for %(NAME) in config files
-  --show-config
-        print all options as one ini file before the start
-  --strict
-        an unknown name in a config file is an error
-  --ignore-unsupported
-        start although there are options of uWSGI that are not supported here
-  -h, --help [WORD]
+_CONFIG_TITLE: Final = "What config files are made of"
+_REST: Final = """\
+Help
+  --help, -h [WORD]
         print this, or the options about WORD, and exit
   --version
         print the version and exit
-
-Examples
-  uwsgi-async --http-socket 127.0.0.1:8000 --async 100 app.py
-  uwsgi-async --http-socket :8000 --master --processes 4 --module project.wsgi --chdir /srv/project
-  uwsgi-async --socket /run/app.sock --chmod-socket=660 --ini app.ini:production
-  uwsgi-async check app.ini"""
-_DOCS_HEAD = """\
-# Options
-
-Made by `python -m uwsgi_async.options > docs/options.md`; do not edit.
-
-On the command line: `--flag value` or `--flag=value`. In a config file: `flag = value`, without dashes; an ini file's
-section is `[uwsgi]`. In Python: `uwsgi_async.run(app, keyword=value)`. Options marked * may be given several times;
-in Python they take one value or a sequence. First the options that are built, then the rest of uWSGI 2.0.31's: those
-that are accepted and change nothing, and those that are refused (`ignore-unsupported` makes that a warning).
 """
+EXAMPLES: Final = (
+    "uwsgi-async --http-socket 127.0.0.1:8000 --async 100 app.py",
+    "uwsgi-async --http-socket :8000 --master --processes 4 --chdir /srv/project --module project.wsgi",
+    "uwsgi-async --http-socket :8000 --threads 20 --home /srv/venv --pythonpath /srv/lib shop.wsgi:app",
+    "uwsgi-async --socket /run/app.sock --chmod-socket=660 --ini app.ini:production",
+    "uwsgi-async --http-socket :8000 --mount /shop=shop.py --mount /blog=blog.py --manage-script-name",
+    "uwsgi-async --http-socket :8000 --static-map /static=/srv/static --check-static /srv/public app.py",
+    "uwsgi-async --http-socket :8000 --master --max-requests 5000 --harakiri 30 app.py",
+    "uwsgi-async --http-socket :8000 --disable-logging --log-5xx --log-slow 1000 app.py",
+    "uwsgi-async --http-socket :8000 --log-format '%(addr) \"%(method) %(uri)\" %(status)' app.py",
+    "uwsgi-async --set-placeholder region=eu --show-config --strict app.ini",
+    "uwsgi-async check app.ini",
+)
+"""Commands for the end of ``--help``; a search shows those with one of the options that it has found."""
 
 
-_VERDICTS: Final[dict[catalog.Verdict, str]] = {
-    "no meaning": "Options of uWSGI without effect here",
-    "unsupported": "Options of uWSGI that are not supported",
-}
+@dataclass(frozen=True, slots=True)
+class _Topic:
+    """Something that ``--help`` tells of: its names without dashes, its group, its text, and what a search looks in."""
+
+    names: tuple[str, ...]
+    title: str
+    text: str
+    searched: str
 
 
 def dashed(flag: str) -> str:
@@ -67,98 +70,99 @@ def dashed(flag: str) -> str:
     return f"-{flag}" if len(flag) == 1 else f"--{flag}"
 
 
+def title_of(subsystem: type) -> str:
+    """Return what a group of options is about, from the first sentence of its dataclass."""
+    return (subsystem.__doc__ or "").partition(". For ")[0].rstrip(".?")
+
+
+def default_of(declared: Declaration) -> str:
+    """Return the default as it would be typed; "" when there is nothing to tell."""
+    value = declared.default
+    if value is None or value is False or value == ():
+        return ""
+    return f"{value:g}" if isinstance(value, float) else "true" if value is True else str(value)
+
+
 def render_help() -> str:
     """Return the text of ``--help``, without a newline at the end."""
-    parts = [_USAGE]
+    topics = [topic for topic in _topics() if topic.text]
+    return "\n".join([_USAGE, *_grouped(topics), _REST, _examples(EXAMPLES)])
+
+
+def render_search(subject: str) -> str:
+    """Return what there is about all words of ``subject``, or words that begin so: built options first."""
+    words = [re.compile(rf"\b{re.escape(word)}") for word in subject.lower().replace("-", " ").split()]
+    found = [topic for topic in _topics() if all(word.search(topic.searched) for word in words)]
+    rest = list(_catalog(words))
+    if not found and not rest:
+        names = [name for topic in _topics() for name in topic.names] + list(catalog.known())
+        match = nearest(subject.lstrip("-"), names)
+        hint = f"did you mean {match!r}?" if match else "--help lists all that are built"
+        return f"no option is about {subject!r}; {hint}"
+    flags = {dashed(name) for topic in found for name in topic.names}
+    examples = [example for example in EXAMPLES if flags & {word.partition("=")[0] for word in example.split()}]
+    return "\n".join([*_grouped(found), *rest, *([_examples(examples)] if examples else [])]).rstrip("\n")
+
+
+def _topics() -> Iterator[_Topic]:
+    """Yield all there is to tell, in the order of ``--help``."""
     for subsystem in subsystems().values():
-        parts.append(_title(subsystem) + "\n")
-        parts += [_help_entry(declared) for declared in declarations(subsystem)]
-        parts.append("")
-    return "\n".join([*parts, _HELP_TAIL])
+        title = title_of(subsystem)
+        for declared in declarations(subsystem):
+            yield _topic(declared.flags, _placeholder(declared), _meaning(declared), title)
+    letters = {word: letter for letter, word in SHORT.items()}
+    for names, value, meaning in HELP:
+        known = tuple(each for name in names for each in (name, letters.get(name, "")) if each)
+        yield _topic(known, value, meaning, _CONFIG_TITLE)
 
 
-def render_search(word: str) -> str:
-    """Return the options whose names or help have ``word``, built ones first, then the rest of uWSGI's."""
-    wanted = word.lower()
-    parts = [
-        _help_entry(declared)
-        for subsystem in subsystems().values()
-        for declared in declarations(subsystem)
-        if any(wanted in flag for flag in declared.flags) or wanted in declared.help.lower()
-    ]
+def _topic(names: tuple[str, ...], value: str, meaning: str, title: str) -> _Topic:
+    flags = ", ".join(map(dashed, names)) + (f" {value}" if value else "")
+    searched = f"{' '.join(names)} {meaning} {title}".lower().replace("-", " ")
+    return _Topic(names, title, f"{_filled(flags, '  ')}\n{_filled(meaning, _INDENT)}", searched)
+
+
+def _catalog(words: list[re.Pattern[str]]) -> Iterator[str]:
+    """Yield what a search finds in the rest of uWSGI's options."""
     for family in catalog.families():
-        found = [option for option in family.options if wanted in option.name]
+        names = (option.name for option in family.options)
+        found = [name for name in names if all(word.search(name.replace("-", " ")) for word in words)]
         if found:
-            names = ", ".join(dashed(option.name) for option in found)
             verdict = "accepted, without effect" if family.verdict == "no meaning" else "not supported"
-            parts += [_filled(names, "  "), _filled(f"{verdict}: {family.reason}", _INDENT)]
-    return "\n".join(parts) if parts else f"no option is about {word!r}; --help lists all that are built"
+            flags = _filled(", ".join(map(dashed, found)), "  ")
+            yield f"{family.title}\n{flags}\n{_filled(f'{verdict}: {family.reason}', _INDENT)}\n"
 
 
-def render_docs() -> str:
-    """Return the whole of ``docs/options.md``."""
-    parts = [_DOCS_HEAD]
-    for subsystem in subsystems().values():
-        parts += [
-            f"## {_title(subsystem)}\n",
-            "| option | keyword | takes | default | meaning |",
-            "|---|---|---|---|---|",
-        ]
-        parts += [_docs_row(declared) for declared in declarations(subsystem)]
-        parts.append("")
-    parts.append(_docs_words())
-    for verdict, title in _VERDICTS.items():
-        parts += [f"## {title}\n", "| what | why | options |", "|---|---|---|"]
-        parts += [_docs_family(family) for family in catalog.families() if family.verdict == verdict]
-        parts.append("")
-    return "\n".join(parts)
+def _grouped(topics: list[_Topic]) -> Iterator[str]:
+    """Yield the texts of topics, with the title before the first of each group and a gap behind the last."""
+    title = ""
+    for topic in topics:
+        if topic.title != title:
+            yield f"\n{topic.title}" if title else topic.title
+            title = topic.title
+        yield topic.text
+    if title:
+        yield ""
 
 
-def _docs_words() -> str:
-    words = " ".join(f"`{word}`" for word in WORDS)
-    return f"## Words of the config language\n\nThey work as in uWSGI: {words}\n"
-
-
-def _docs_family(family: catalog.Family) -> str:
-    names = " ".join(f"`{option.name}`" for option in family.options)
-    return f"| {family.title} | {family.reason} | {names} |"
+def _examples(examples: tuple[str, ...] | list[str]) -> str:
+    return "\n".join(["Examples", *(f"  {example}" for example in examples)])
 
 
 def _filled(text: str, indent: str) -> str:
     return textwrap.fill(text, _WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
 
 
-def _title(subsystem: type) -> str:
-    return (subsystem.__doc__ or "").partition(". For ")[0].rstrip(".?")
-
-
-def _help_entry(declared: Declaration) -> str:
-    value = "" if is_flag(declared) else " " + _placeholder(declared)
-    flags = ", ".join(dashed(flag) for flag in declared.flags)
-    default = _default(declared)
-    text = declared.help + (f" (default: {default})" if default else "") + (" (may be repeated)" * declared.repeat)
-    return _filled(flags + value, "  ") + "\n" + _filled(text, _INDENT)
+def _meaning(declared: Declaration) -> str:
+    default = default_of(declared)
+    return declared.help + (f" (default: {default})" if default else "") + (" (may be repeated)" * declared.repeat)
 
 
 def _placeholder(declared: Declaration) -> str:
+    if is_flag(declared):
+        return ""
     if get_origin(declared.type) is Literal:
         return "|".join(get_args(declared.type))
     if declared.form is not None:
         return declared.form.example
     return declared.unit.upper() or ("N" if declared.type in (int, float) else "VALUE")
-
-
-def _docs_row(declared: Declaration) -> str:
-    flags = " ".join(f"`{dashed(flag)}`" for flag in declared.flags) + " *" * declared.repeat
-    takes = "nothing" if is_flag(declared) else expected(declared)
-    default = _default(declared)
-    cells = (flags, f"`{declared.field}`", takes, f"`{default}`" if default else "", declared.help)
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
-
-
-def _default(declared: Declaration) -> str:
-    """The default as it would be typed; "" when there is nothing to tell."""
-    value = declared.default
-    if value is None or value is False or value == ():
-        return ""
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,7 +1,8 @@
 """From the entries of all sources to `Options`, and what is to be said about each entry that is not one of ours.
 
-What lives here: `resolve`, `Resolution`. What does not: reading (`config`), single values (`values`), the words of
-the command line (`commandline`). Every entry that cannot be used is reported, not only the first one.
+What lives here: `resolve`, `Resolution`, and the names that mean something. What does not: reading (`config`), single
+values (`values`), the words of the command line (`commandline`). Every entry that cannot be used is reported, not only
+the first one.
 """
 
 from __future__ import annotations
@@ -16,17 +17,16 @@ from uwsgi_async.errors import OptionError
 from uwsgi_async.options import catalog
 from uwsgi_async.options.build import assemble, by_field, nearest
 from uwsgi_async.options.config.engine import Reading
-from uwsgi_async.options.config.entries import COMMAND_LINE, Entry
-from uwsgi_async.options.config.words import WORDS
+from uwsgi_async.options.config.entries import Entry
+from uwsgi_async.options.config.words import SHORT, WORDS
 from uwsgi_async.options.conflicts import conflicts
 from uwsgi_async.options.declare import Declaration
-from uwsgi_async.options.render import dashed
 from uwsgi_async.options.settings import Options
-from uwsgi_async.options.values import expected, from_text, is_flag, is_number
+from uwsgi_async.options.values import expected, from_config, from_text, is_flag, says_no
 
-_PLACEHOLDER = re.compile(r"[%$@]\([^()]*\)")
+_PLACEHOLDER = re.compile(r"([%$@])\(([^()]*)\)")
+_SHORT = 6  # characters: any shorter name is like some option
 _SLIP = 0.8  # so alike are a name in a file and an option that the one was probably meant to be the other
-_COMMENT = re.compile(r"\s+[;#].*", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +34,31 @@ class Resolution:
     """What the sources come to.
 
     ``options``: None when there are ``problems``. ``problems``: sentences, one for each entry that makes a start
-    impossible. ``remarks``: sentences about entries that change nothing. ``given``: the entries that count, in order.
+    impossible. ``remarks``: sentences about entries that mean less, or something else, than one may think.
     """
 
     options: Options | None
     problems: tuple[str, ...]
     remarks: tuple[str, ...]
-    given: tuple[Entry, ...]
 
 
 @cache
 def by_name() -> Mapping[str, Declaration]:
-    """Return every built option by each of its names and letters, without dashes."""
-    return {flag: declared for declared in by_field().values() for flag in declared.flags}
+    """Return every built option by each of its names, without dashes. Letters are for the command line alone."""
+    return {flag: declared for declared in by_field().values() for flag in declared.flags if len(flag) > 1}
+
+
+@cache
+def by_letter() -> Mapping[str, str]:
+    """Return the name that each letter of the command line stands for."""
+    built = {flag: declared.flags[0] for declared in by_field().values() for flag in declared.flags if len(flag) == 1}
+    return {**catalog.letters(), **SHORT, **built}
+
+
+@cache
+def names() -> frozenset[str]:
+    """Return every name that means something: built options, words of the config language, the rest of uWSGI's."""
+    return frozenset((*by_name(), *WORDS, *catalog.known()))
 
 
 def resolve(reading: Reading) -> Resolution:
@@ -58,20 +70,11 @@ def resolve(reading: Reading) -> Resolution:
         declared = by_name().get(entry.key)
         if declared is not None:
             try:
-                _take(declared, entry, values)
+                _take(declared, entry, reading, values, remarks)
             except OptionError as error:
                 problems.append(str(error))
             continue
-        known = catalog.lookup(entry.key)
-        if known is None:
-            if entry.key in reading.placeholders and not reading.strict:
-                continue
-            sentence, fatal = _unknown(entry, reading)
-        else:
-            sentence = f"{name_of(entry)}: {known.reason}"
-            fatal = known.verdict == "unsupported" and not reading.ignore_unsupported
-            if known.verdict == "unsupported":
-                sentence = f"{name_of(entry)} is not supported: {known.reason}"
+        sentence, fatal = _about(entry, reading)
         if sentence:
             (problems if fatal else remarks).append(sentence)
     options = None
@@ -80,52 +83,65 @@ def resolve(reading: Reading) -> Resolution:
         problems += conflicts(options)
     if problems:
         options = None
-    return Resolution(options, tuple(problems), tuple(remarks), reading.entries)
+    return Resolution(options, tuple(problems), tuple(dict.fromkeys(remarks)))
 
 
 def name_of(entry: Entry) -> str:
     """Return how an entry is called in a message: as it was typed, or with its file and line."""
-    return dashed(entry.key) if entry.origin is COMMAND_LINE else f"{entry.origin}: {entry.key}"
+    return entry.origin.flag or f"{entry.origin}: {entry.key}"
 
 
-def _take(declared: Declaration, entry: Entry, values: dict[str, Any]) -> None:
-    text = entry.value
-    if text is not None and declared.bare is None and not is_flag(declared) and not declared.placeholders:
-        unknown = _PLACEHOLDER.search(text)
-        if unknown is not None:
-            raise OptionError(f"{name_of(entry)}: the placeholder {unknown[0]} has no value")
+def _take(declared: Declaration, entry: Entry, reading: Reading, values: dict[str, Any], remarks: list[str]) -> None:
+    """Put the value of a built option into ``values``. Raises `OptionError`."""
+    name, text = name_of(entry), entry.value
+    if text is not None and not declared.placeholders:
+        _check_placeholders(entry, text, reading)
     value: Any
-    if is_flag(declared) and not text:
-        value = True
-    elif not text and declared.bare is not None:
-        value = from_text(declared, declared.bare, name_of(entry))
+    if not text and (declared.bare is not None or is_flag(declared)):
+        value = from_text(declared, declared.bare or "true", name)
     elif text is None:
-        raise OptionError(f"{name_of(entry)}: expected {expected(declared)}, but no value came")
+        raise OptionError(f"{name}: expected {expected(declared)}, but no value came")
+    elif entry.origin.flag:
+        value = from_text(declared, text, name)
     else:
-        if entry.origin is not COMMAND_LINE and (is_number(declared) or is_flag(declared)):
-            text = _COMMENT.sub("", text)  # uWSGI reads a number up to the first other character
-        value = from_text(declared, text, name_of(entry))
+        value, remark = from_config(declared, text, name)
+        remarks += [remark] if remark else []
     if declared.repeat:
         value = (*values.get(declared.field, ()), value)
     values[declared.field] = value
 
 
+def _check_placeholders(entry: Entry, text: str, reading: Reading) -> None:
+    found = _PLACEHOLDER.search(text)
+    if found is None:
+        return
+    sentence = f"{name_of(entry)}: the placeholder {found[0]} has no value"
+    if found[1] == "$":
+        raise OptionError(f"{sentence}: expected the environment to have {found[2]!r}")
+    if any(each.key == found[2].split(" ")[0] for each in reading.listed):
+        raise OptionError(f"{sentence}: in an inherited file none are replaced, in an included one they are")
+    raise OptionError(f"{sentence}: expected an option or a placeholder {found[2]!r} in some config file")
+
+
+def _about(entry: Entry, reading: Reading) -> tuple[str, bool]:
+    """What to say about an entry that is not built, "" for nothing, and whether it makes a start impossible."""
+    known = catalog.lookup(entry.key)
+    if known is None:
+        return _unknown(entry, reading)
+    if known.takes == "none" and entry.value and says_no(entry.value):
+        return "", False  # a switch that is off
+    if known.verdict == "no meaning":
+        return f"{name_of(entry)}: {known.reason}", False
+    return f"{name_of(entry)} is not supported: {known.reason}", not reading.ignore_unsupported
+
+
 def _unknown(entry: Entry, reading: Reading) -> tuple[str, bool]:
-    """What to say about a name that no one knows, and whether it makes a start impossible."""
-    match = nearest(entry.key, [name for name in names() if len(name) > 1], cutoff=_SLIP if entry.origin.line else 0.5)
+    if not reading.strict and entry.key in reading.asked:
+        return "", False
+    cutoff = 0.5 if reading.strict else _SLIP
+    match = nearest(entry.key, names(), cutoff) if reading.strict or len(entry.key) >= _SHORT else None
     hint = f"did you mean {match}?" if match else "docs/options.md lists all of them"
-    if entry.origin is COMMAND_LINE:
-        hint = f"did you mean --{match}?" if match else "--help lists all of them"
-        return f"unknown option {dashed(entry.key)}; {hint}", True
     if reading.strict:
         return f"{name_of(entry)}: unknown option (and strict is set); {hint}", True
     # As in uWSGI, an unknown name in a file is a placeholder. One that is so near to an option is more likely a slip.
-    if match and entry.origin.line:
-        return f"{name_of(entry)}: no option, so it is only a placeholder; {hint}", False
-    return "", False
-
-
-@cache
-def names() -> tuple[str, ...]:
-    """Return every name that means something: built options, words of the config language, the rest of uWSGI's."""
-    return (*by_name(), *WORDS, *catalog.known())
+    return f"{name_of(entry)}: no option, so it is only a placeholder; {hint}" if match else "", False

@@ -86,7 +86,14 @@ class PacketOptions:
     """What the uwsgi packet reader accepts. For `wire.uwsgi`."""
 
     buffer_size: int = option(
-        4096, "buffer-size", "b", unit="bytes", help="largest uwsgi packet, 65535 at most", minimum=1, maximum=65535
+        4096,
+        "buffer-size",
+        "b",
+        unit="bytes",
+        help="largest uwsgi packet, 65535 at most",
+        minimum=1,
+        maximum=65535,
+        clamp=True,
     )
 
 
@@ -257,6 +264,12 @@ class LogOptions:
     log_4xx: bool = option(False, "log-4xx", help="log responses with a status from 400 to 499 in any case")
     log_5xx: bool = option(False, "log-5xx", help="log responses with a status from 500 to 599 in any case")
     log_sendfile: bool = option(False, "log-sendfile", help="log responses by sendfile in any case")
+    log_ioerror: bool = option(
+        False, "log-ioerror", help="log requests with an error in reading or writing in any case"
+    )
+    memory_report: bool = option(
+        False, "memory-report", "m", help="begin the request's line with the memory of its process"
+    )
     log_date: str | None = option(
         None,
         "log-date",

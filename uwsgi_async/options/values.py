@@ -1,10 +1,11 @@
 """One option's value: from a command line's text or a Python object to the declared type and range.
 
-What lives here: `from_text`, `from_object`, `expected`. What does not: which options there are (`settings.py`).
-Both raise `OptionError` with one sentence: the option, what was expected, what came.
+What lives here: `from_text`, `from_config`, `from_object`, `expected`. What does not: which options there are
+(`settings.py`). All raise `OptionError` with one sentence: the option, what was expected, what came.
 """
 
 import math
+import re
 from collections.abc import Sequence
 from types import NoneType
 from typing import Any, Final, Literal, NoReturn, get_args, get_origin
@@ -16,6 +17,9 @@ _WORDS: Final = {
     **dict.fromkeys(("true", "yes", "on", "1"), True),
     **dict.fromkeys(("false", "no", "off", "0"), False),
 }
+
+_LARGEST: Final = 1 << 63  # of any number; infinity and "not a number" are not below it
+_COMMENT: Final = re.compile(r"\s+[;#].*", re.DOTALL)
 
 
 def from_text(declaration: Declaration, text: str, name: str) -> Any:
@@ -32,6 +36,26 @@ def from_text(declaration: Declaration, text: str, name: str) -> Any:
                 raise
             _reject(declaration, text, name)
     return _checked(declaration, text, text, name)
+
+
+def from_config(declaration: Declaration, text: str, name: str) -> tuple[Any, str | None]:
+    """Return the value that ``text`` is in a config file or the environment, and a remark on it or None.
+
+    As uWSGI takes it: whatever does not say no is a yes; a number ends before a comment; yes and no are numbers where a
+    value may be left out; a number beyond a limit of uWSGI's own is that limit.
+    """
+    kind = _kind(declaration)
+    if kind is bool and text.lower() not in _WORDS:
+        return True, f"{name}: {text!r} is taken as true, as uWSGI does; expected true or false, and nothing behind it"
+    if kind not in (int, float):
+        return from_text(declaration, text, name), None
+    text = _COMMENT.sub("", text)
+    if declaration.bare is not None and text.lower() in _WORDS and not text.isdigit():
+        text = declaration.bare if _WORDS[text.lower()] else "0"
+    if declaration.clamp and text.isascii() and text.isdigit() and int(text[:20]) > (declaration.maximum or math.inf):
+        most = f"{declaration.maximum:g}"
+        return from_text(declaration, most, name), f"{name}: {text} is more than there can be: it is {most}"
+    return from_text(declaration, text, name), None
 
 
 def from_object(declaration: Declaration, value: object, name: str) -> Any:
@@ -61,14 +85,19 @@ def expected(declaration: Declaration) -> str:
     return what + (f" of {declaration.unit}" if declaration.unit else "") + (f", {told}" if told else "")
 
 
+def is_yes_or_no(text: str) -> bool:
+    """True for a word that says yes or no, such as "true" or "off"."""
+    return text.lower() in _WORDS
+
+
+def says_no(text: str) -> bool:
+    """True for a word that switches off: "false", "no", "off" or "0"."""
+    return _WORDS.get(text.lower()) is False
+
+
 def is_flag(declaration: Declaration) -> bool:
     """True for an option that takes no value on the command line: its presence says yes."""
     return _kind(declaration) is bool
-
-
-def is_number(declaration: Declaration) -> bool:
-    """True for an option that takes a number."""
-    return _kind(declaration) in (int, float)
 
 
 def _kind(declaration: Declaration) -> Any:
@@ -99,7 +128,7 @@ def _checked(declaration: Declaration, value: Any, came: object, name: str) -> A
         fits = value in get_args(kind)
     elif kind in (int, float):
         low, high = declaration.minimum, declaration.maximum
-        fits = math.isfinite(value) and (low is None or value >= low) and (high is None or value <= high)
+        fits = abs(value) < _LARGEST and (low is None or value >= low) and (high is None or value <= high)
     else:
         fits = not isinstance(value, str) or ("\0" not in value and _has_form(declaration, value))
     return value if fits else _reject(declaration, came, name)
@@ -116,4 +145,4 @@ def _has_form(declaration: Declaration, value: str) -> bool:
 
 
 def _reject(declaration: Declaration, came: object, name: str) -> NoReturn:
-    raise OptionError(f"{name}: expected {expected(declaration)}, but {came!r} came") from None
+    raise OptionError(f"{name}: expected {expected(declaration)}, but {came!r:.200} came") from None

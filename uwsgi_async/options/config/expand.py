@@ -1,9 +1,10 @@
 """The placeholders in values: ``$(ENV)``, ``@(file)`` and ``%(option)``, in this order, as uWSGI replaces them.
 
-What lives here: `expand`. What does not: where values come from (`engine`). A placeholder that has no value is left as
-it is: a log format means something of its own by ``%(...)``. ``%(a b + 2)`` computes from left to right: words are
-put together, and ``+``, ``-``, ``*``, ``/``, ``++`` and ``--`` work on whole numbers.
-Source: uWSGI's page "Configuration", "Placeholders".
+What lives here: `expand`, `compute`. What does not: where values come from (`engine`). A placeholder that has no value
+is left as it is: a log format means something of its own by ``%(...)``. ``%(a b + 2)`` computes from left to right:
+words are put together, and ``+``, ``-``, ``*``, ``/``, ``++`` and ``--`` work on whole numbers.
+Source: uWSGI's page "Configuration", "Placeholders"; uwsgi_apply_config_pass (core/utils.c), uwsgi_manage_placeholder
+(core/config.c). Done right: what a placeholder at the very beginning stands for is looked at again, too.
 """
 
 from __future__ import annotations
@@ -15,12 +16,11 @@ from uwsgi_async.errors import OptionError
 
 Lookup = Callable[[str], str | None]
 
-LARGEST = 65536
-"""Characters of an expanded value: placeholders may stand for themselves, twice."""
+LARGEST = 1 << 20
+"""Characters of a value: placeholders may stand for themselves, twice."""
 
 _MOST = 1000  # replacements in one value
-_NUMBER = re.compile(r"[+-]?\d+")
-_LEADING_NUMBER = re.compile(r"\s*([+-]?\d{1,18})")
+_LEADING_NUMBER = re.compile(r"\s*([+-]?\d{1,18})", re.ASCII)
 
 
 def expand(value: str, symbol: str, lookup: Lookup) -> str:
@@ -28,31 +28,27 @@ def expand(value: str, symbol: str, lookup: Lookup) -> str:
 
     Raises `OptionError` for a value that grows without end.
     """
-    position = 0
-    for _ in range(_MOST):
-        found = _find(value, symbol, position)
-        if found is None:
-            return value
+    position = replaced = 0
+    while (found := _find(value, symbol, position)) is not None:
         begin, end = found
-        text = lookup(value[begin + 2 : end])
+        text = lookup(value[begin + 2 : end]) if end > begin + 2 else None
         if text is None:
-            position = end
+            position = end + 1
             continue
-        value = value[:begin] + text + value[end + 1 :]
-        position = 0
-        if len(value) > LARGEST:
-            break
-    raise OptionError(f"the placeholders in this value never come to an end: {value[:60]!r}...")
+        replaced += 1
+        if replaced > _MOST or len(value) + len(text) > LARGEST:
+            raise OptionError(f"the placeholders in this value never come to an end: {value[:60]!r}...")
+        value, position = value[:begin] + text + value[end + 1 :], 0
+    return value
 
 
 def compute(expression: str, lookup: Lookup) -> str | None:
-    """Return the value of what stands in ``%(...)``; None when it is one name without a value."""
-    words = expression.split(" ")
-    if len(words) == 1:
+    """Return the value of what stands in ``%(...)``; None when it has none."""
+    if " " not in expression:
         return lookup(expression)
     value: str | None = None
     operator = ""
-    for word in filter(None, words):
+    for word in filter(None, expression.split(" ")):
         if word in ("+", "-", "*", "/"):
             operator = word
             continue
@@ -61,25 +57,26 @@ def compute(expression: str, lookup: Lookup) -> str | None:
                 value = str(_number(value) + (1 if word == "++" else -1))
             operator = ""
             continue
-        other = word if _NUMBER.fullmatch(word) else lookup(word) or ""
+        other = word if word.isascii() and word.isdigit() else lookup(word) or ""
         value = (value or "") + other if not operator else str(_apply(operator, _number(value or ""), _number(other)))
         operator = ""
-    return value or ""
+    return value
 
 
 def _find(value: str, symbol: str, position: int) -> tuple[int, int] | None:
-    """Return where the next ``symbol(...)`` begins and where its closing parenthesis stands."""
-    begin = value.find(symbol + "(", position)
-    if begin < 0:
-        return None
-    depth = 0
-    for at in range(begin + 1, len(value)):
-        if value[at] == "(":
-            depth += 1
-        elif value[at] == ")":
-            depth -= 1
+    """Return where the next ``symbol(...)`` begins and where its closing parenthesis stands; None: there is none.
+
+    Of one inside of another it is the inner one: then the outer has a name that can be looked up.
+    """
+    begin = depth = 0
+    for match in re.compile(f"[{symbol}()]").finditer(value, position):
+        if match[0] == symbol:
+            begin = match.start()
+            depth = 1 if value.startswith("(", begin + 1) else 0
+        elif depth and match.start() > begin + 1:
+            depth += 1 if match[0] == "(" else -1
             if depth == 0:
-                return (begin, at) if at > begin + 2 else _find(value, symbol, at)
+                return begin, match.start()
     return None
 
 

@@ -10,14 +10,18 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from uwsgi_async.errors import OptionError
 from uwsgi_async.options.config.entries import Entry, Origin
+from uwsgi_async.options.config.yaml import read_yaml
 
 Reader = Callable[[str, str, str], list[Entry] | None]
-"""(text, section, source) to entries; None when there is no such section. Raises `OptionError` with the line."""
+"""(text, section, source) to entries; None when there is no such section. Raises `OptionError` with the line.
+
+In JSON and TOML a missing section is an error, as in uWSGI's JSON.
+"""
 
 _BLANKS = " \t\r"
 
@@ -49,8 +53,8 @@ def read_json(text: str, section: str, source: str) -> list[Entry] | None:
         data = json.loads(text)
     except json.JSONDecodeError as error:
         raise OptionError(f"{source}:{error.lineno}: this is not JSON: {error.msg}") from error
-    except RecursionError as error:
-        raise OptionError(f"{source}:1: this JSON is nested too deeply") from error
+    except (RecursionError, ValueError) as error:
+        raise OptionError(f"{source}:1: this JSON cannot be read: {error}") from error
     return _from_tables(data, section, source, _lines(text, r'"((?:[^"\\]|\\.)*)"\s*:'))
 
 
@@ -58,36 +62,14 @@ def read_toml(text: str, section: str, source: str) -> list[Entry] | None:
     """Read TOML: a table per section. ``tool.uwsgi-async`` means the table of that name inside the other."""
     try:
         data: Any = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (RecursionError, ValueError) as error:
         where = re.search(r"line (\d+)", str(error))
         line = where[1] if where else text.count("\n") + 1
-        raise OptionError(f"{source}:{line}: this is not TOML: {error}") from error
-    except RecursionError as error:
-        raise OptionError(f"{source}:1: this TOML is nested too deeply") from error
+        raise OptionError(f"{source}:{line}: this is not TOML that can be read: {error}") from error
     *path, last = section.split(".")
     for part in path:
         data = data.get(part, {}) if isinstance(data, dict) else {}
     return _from_tables(data, last, source, _lines(text, r"(?m)^\s*\"?([\w-]+)\"?\s*="))
-
-
-def read_yaml(text: str, section: str, source: str) -> list[Entry] | None:
-    """Read YAML: a mapping of sections, each a mapping of options. Needs PyYAML (the extra ``yaml``)."""
-    try:
-        import yaml
-    except ImportError as error:
-        raise OptionError(f"{source}: reading YAML needs PyYAML: pip install 'uwsgi-async[yaml]'") from error
-    try:
-        root = yaml.compose(text, yaml.SafeLoader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark is not None else 1
-        raise OptionError(f"{source}:{line}: this is not YAML: {getattr(error, 'problem', error)}") from error
-    except (RecursionError, ValueError) as error:
-        raise OptionError(f"{source}:1: this is not YAML that can be read: {error}") from error
-    for key, value in _pairs(root, source):
-        if key.value == section:
-            return list(_from_yaml(value, source))
-    return None
 
 
 READERS: Mapping[str, Reader] = {
@@ -101,34 +83,11 @@ READERS: Mapping[str, Reader] = {
 """By the format's name, which is the option's and the file's suffix."""
 
 
-def _from_yaml(section: Any, source: str) -> Iterator[Entry]:
-    for key, value in _pairs(section, source):
-        origin = Origin(source, key.start_mark.line + 1)
-        items = value.value if value.id == "sequence" else [value]
-        for item in items:
-            if item.id != "scalar":
-                raise OptionError(f"{origin}: {key.value}: expected a value or a list of values")
-            yield Entry(str(key.value), str(item.value), Origin(source, item.start_mark.line + 1))
-
-
-def _pairs(node: Any, source: str) -> Iterable[tuple[Any, Any]]:
-    if node is None:
-        return []
-    line = node.start_mark.line + 1
-    if node.id != "mapping":
-        raise OptionError(f"{source}:{line}: expected key: value pairs, but a {node.id} came")
-    for key, _ in node.value:
-        if key.id != "scalar":
-            raise OptionError(f"{source}:{line}: expected a name before the colon, but a {key.id} came")
-    pairs: list[tuple[Any, Any]] = node.value
-    return pairs
-
-
-def _from_tables(data: Any, section: str, source: str, lines: Mapping[str, int]) -> list[Entry] | None:
+def _from_tables(data: Any, section: str, source: str, lines: Mapping[str, int]) -> list[Entry]:
     if not isinstance(data, dict):
         raise OptionError(f"{source}:1: expected sections with options, but a {type(data).__name__} came")
     if section not in data:
-        return None
+        raise OptionError(f"{source}:1: expected options in {section!r}, but there is no such section")
     options = data[section]
     if not isinstance(options, dict):
         raise OptionError(f"{source}:{lines.get(section, 1)}: expected options in {section!r}")

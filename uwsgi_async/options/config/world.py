@@ -13,9 +13,11 @@ import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Protocol
 
 STDIN = "-"
+_LARGEST = 16 << 20  # bytes of a file; a device has no end
 
 
 class World(Protocol):
@@ -25,9 +27,13 @@ class World(Protocol):
     reload: bool
 
     def read(self, path: str) -> str:
-        """Return the text of a file, of standard input for ``-``. Raises OSError, and ValueError for no text."""
+        """Return the text of a file, of standard input for ``-``; bytes that are no UTF-8 are kept as surrogates.
 
-    def exists(self, path: str) -> bool: ...
+        Raises OSError, and ValueError for a path or a file that cannot be meant.
+        """
+
+    def exists(self, path: str) -> bool:
+        """True for anything that may be read."""
 
     def is_file(self, path: str) -> bool: ...
 
@@ -38,7 +44,7 @@ class World(Protocol):
     def inode(self, path: str) -> int: ...
 
     def real_path(self, path: str) -> str:
-        """Return the absolute path, symbolic links followed unless the file itself is one."""
+        """Return the real path; of a symbolic link the path as it is, made absolute."""
 
     def resolve(self, name: str) -> str:
         """Return the IPv4 address of a host. Raises OSError."""
@@ -56,19 +62,21 @@ class Machine:
     def __init__(self, *, reload: bool = False) -> None:
         self.environ: Mapping[str, str] = os.environ
         self.reload = reload
+        self._began = time.time_ns()
 
     @property
     def hostname(self) -> str:
         return socket.gethostname()
 
     def read(self, path: str) -> str:
-        if path == STDIN:
-            return sys.stdin.read()
-        with open(path, encoding="utf-8") as file:
-            return file.read()
+        with nullcontext(sys.stdin.buffer) if path == STDIN else open(path, "rb") as file:
+            data = file.read(_LARGEST + 1)
+        if len(data) > _LARGEST:
+            raise ValueError(f"it has more than {_LARGEST} bytes")
+        return data.decode("utf-8-sig", "surrogateescape")
 
     def exists(self, path: str) -> bool:
-        return os.path.exists(path)
+        return os.access(path, os.R_OK)
 
     def is_file(self, path: str) -> bool:
         return os.path.isfile(path)
@@ -86,7 +94,7 @@ class Machine:
             return 0
 
     def real_path(self, path: str) -> str:
-        return os.path.abspath(path) if os.path.islink(path) else os.path.realpath(path)
+        return os.path.join(os.getcwd(), path) if os.path.islink(path) else os.path.realpath(path)
 
     def resolve(self, name: str) -> str:
         return socket.gethostbyname(name)
@@ -104,8 +112,8 @@ class Machine:
         return {
             "v": os.getcwd(),
             "h": self.hostname,
-            "t": str(int(time.time())),
-            "T": str(time.time_ns() // 1000),
+            "t": str(self._began // 1_000_000_000),
+            "T": str(self._began // 1000),
             "V": "2.0.31",
             "k": str(os.cpu_count() or 1),
             "[": "\033",
