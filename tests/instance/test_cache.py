@@ -160,7 +160,7 @@ def test_nothing_is_left_behind(place: Path, number: signal.Signals) -> None:
         (("--cache2", "name=x,items=100000000"), 2, "cache 'x' takes 6.158 TiB"),
         (("--cache2", "name=x"), 2, "items=... is missing"),
         (("--cache2", "name=x,items=5,size=3"), 2, "there is no 'size'"),
-        (("--cache2", "name=x,items=5,store=/"), 1, "cannot be opened"),
+        (("--cache2", "name=x,items=5,store=/"), 2, "cannot be opened"),
         (("--cache", "1"), 2, "one item would store nothing"),
         (("--uwsgi-allow", "everything"), 2, "expected cache"),
     ],

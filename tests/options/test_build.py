@@ -1,3 +1,4 @@
+import dataclasses
 from typing import Any
 
 import pytest
@@ -5,7 +6,7 @@ import pytest
 from uwsgi_async.errors import OptionError
 from uwsgi_async.options.build import build
 from uwsgi_async.options.commandline import parse
-from uwsgi_async.options.settings import CoreOptions, Options, SocketOptions
+from uwsgi_async.options.settings import Configuration, CoreOptions, Options, SocketOptions
 
 
 def refusal(**options: Any) -> str:
@@ -26,7 +27,8 @@ def test_keywords_find_their_subsystems() -> None:
 
 def test_keywords_and_the_command_line_give_the_same() -> None:
     by_words = parse(["--http=:0", "--http=:1", "--async=3", "--trio", "--module=m", "--http-parser=h11"])
-    assert build(http_socket=[":0", ":1"], cores=3, trio=True, module="m", http_parser="h11") == by_words
+    by_keywords = build(http_socket=[":0", ":1"], cores=3, trio=True, module="m", http_parser="h11")
+    assert by_keywords == dataclasses.replace(by_words, configuration=Configuration())
 
 
 def test_an_int_stands_for_a_float() -> None:

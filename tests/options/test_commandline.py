@@ -1,4 +1,5 @@
 import contextlib
+import dataclasses
 from importlib.metadata import version
 from typing import Literal, get_args, get_origin
 
@@ -10,7 +11,7 @@ from uwsgi_async.errors import OptionError
 from uwsgi_async.options.build import by_field
 from uwsgi_async.options.commandline import RESERVED, parse
 from uwsgi_async.options.render import dashed
-from uwsgi_async.options.settings import Options
+from uwsgi_async.options.settings import Configuration, Options
 from uwsgi_async.options.values import is_flag
 
 
@@ -21,7 +22,7 @@ def refusal(*argv: str) -> str:
 
 
 def test_no_words_are_all_defaults() -> None:
-    assert parse([]) == Options()
+    assert dataclasses.replace(parse([]), configuration=Configuration()) == Options()
 
 
 @pytest.mark.parametrize(

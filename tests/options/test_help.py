@@ -10,7 +10,7 @@ import pytest
 from tests.command import COMMAND, program
 from tests.options.paper import Paper
 from uwsgi_async.options import catalog
-from uwsgi_async.options.build import by_field, subsystems
+from uwsgi_async.options.build import by_field, groups
 from uwsgi_async.options.commandline import CHECK, configure
 from uwsgi_async.options.config.words import HELP, WORDS
 from uwsgi_async.options.render import EXAMPLES, dashed, render_help, render_search, title_of
@@ -33,7 +33,7 @@ def test_every_word_of_the_language_is_explained_once() -> None:
 
 def test_options_stand_in_groups_in_the_order_of_their_subsystems() -> None:
     text = render_help()
-    titles = [title_of(subsystem) for subsystem in subsystems().values()]
+    titles = [title_of(subsystem) for subsystem in groups()]
     places = [text.index(f"\n{title}\n") for title in [*titles, "What config files are made of", "Help", "Examples"]]
     assert places == sorted(places)
 

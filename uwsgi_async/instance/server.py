@@ -11,11 +11,8 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import sys
-import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import fields
 from typing import Any
 
 import anyio
@@ -36,6 +33,7 @@ from uwsgi_async.fdwait.poller import open_poller
 from uwsgi_async.handlers.mounts import Apps
 from uwsgi_async.instance.calling import App, make_handler
 from uwsgi_async.instance.control import SingleProcess
+from uwsgi_async.instance.information import magic_table, opt_of
 from uwsgi_async.instance.listeners import Listener, Protocol, open_listener, systemd_fds
 from uwsgi_async.instance.packets import packet_handlers
 from uwsgi_async.instance.requestlog import RequestLog
@@ -43,7 +41,7 @@ from uwsgi_async.instance.standing import find_owner, take_place
 from uwsgi_async.instance.state import SharedState
 from uwsgi_async.instance.statistics.server import StatsServer, open_local_stats, open_stats
 from uwsgi_async.instance.watchdog import Watchdog
-from uwsgi_async.options.build import build, by_field
+from uwsgi_async.options.build import build
 from uwsgi_async.options.declare import declarations
 from uwsgi_async.options.loading import LoadOptions
 from uwsgi_async.options.settings import Options
@@ -261,42 +259,11 @@ def information(options: Options, listeners: Sequence[Listener], *, reloads: int
         loop=b"trio" if options.loop.trio else b"uvloop" if options.loop.uvloop else b"asyncio",
         hostname=hostname.encode(),
         has_threads=1,
-        opt=_given(options),
-        magic_table=_magic_table(hostname),
+        opt=opt_of(options),
+        magic_table=magic_table(options.configuration, hostname),
         numproc=options.process.processes,
         is_a_reload=reloads > 0,
     )
-
-
-def _given(options: Options) -> dict[str, bytes | bool]:
-    """The options that differ from their defaults, in the form of ``uwsgi.opt``: the last value, as bytes."""
-    given: dict[str, bytes | bool] = {}
-    for declared in by_field().values():
-        for part in fields(options):
-            value = getattr(getattr(options, part.name), declared.field, declared.default)
-            if value != declared.default:
-                last = value[-1] if isinstance(value, tuple) else value
-                given[declared.flags[0]] = True if last is True else str(last).encode()
-    return given
-
-
-def _magic_table(hostname: str) -> dict[bytes, bytes]:
-    """The placeholders that mean something without a config file. Source: uWSGI, "Magic variables"."""
-    table = {
-        "V": "2.0.31",
-        "h": hostname,
-        "v": os.getcwd(),
-        "b": sys.executable,
-        "u": str(os.getuid()),
-        "g": str(os.getgid()),
-        "k": str(os.cpu_count() or 1),
-        "t": str(int(time.time())),
-        "T": str(time.time_ns() // 1000),
-        "%": "%",
-        "(": "(",
-        "[": "[",
-    }
-    return {key.encode(): value.encode() for key, value in table.items()}
 
 
 def _accept(

@@ -42,6 +42,12 @@ def subsystems() -> Mapping[str, type]:
 
 
 @cache
+def groups() -> tuple[type, ...]:
+    """Return the dataclasses that have options of a person, in the order of ``--help``."""
+    return tuple(each for each in subsystems().values() if any(declared.flags for declared in declarations(each)))
+
+
+@cache
 def by_field() -> Mapping[str, Declaration]:
     """Return every declaration there is, by its field's name."""
     return {declared.field: declared for subsystem in subsystems().values() for declared in declarations(subsystem)}

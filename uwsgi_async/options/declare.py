@@ -27,7 +27,8 @@ class Form:
 class Declaration:
     """What one option is.
 
-    ``flags``: every spelling without dashes, the main one first; a one-letter spelling is the short form.
+    ``flags``: every spelling without dashes, the main one first; a one-letter spelling is the short form. Without any
+    it is no option of a person: see `settings.Configuration`.
     ``minimum`` and ``maximum``: the range of a number, both included; None is no bound. ``clamp``: in a config file a
     number beyond the maximum means the maximum. ``repeat``: given several times, the values add up to a tuple.
     ``unit``: "seconds", "bytes" or "". ``bare``: the value when the option is given without one; None: it needs one.

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from uwsgi_async.options import catalog
-from uwsgi_async.options.build import subsystems
+from uwsgi_async.options.build import groups
 from uwsgi_async.options.config.words import HELP
 from uwsgi_async.options.declare import Declaration, declarations
 from uwsgi_async.options.render import dashed, default_of, title_of
@@ -35,7 +35,7 @@ _VERDICTS: Final[dict[catalog.Verdict, str]] = {
 def render_docs() -> str:
     """Return the whole of ``docs/options.md``."""
     parts = [_HEAD]
-    for subsystem in subsystems().values():
+    for subsystem in groups():
         parts += [
             f"## {title_of(subsystem)}\n",
             "| option | keyword | takes | default | meaning |",

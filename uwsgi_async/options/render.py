@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, get_args, get_origin
 
 from uwsgi_async.options import catalog
-from uwsgi_async.options.build import nearest, subsystems
+from uwsgi_async.options.build import groups, nearest
 from uwsgi_async.options.config.words import HELP, SHORT
 from uwsgi_async.options.declare import Declaration, declarations
 from uwsgi_async.options.values import is_flag
@@ -106,7 +106,7 @@ def render_search(subject: str) -> str:
 
 def _topics() -> Iterator[_Topic]:
     """Yield all there is to tell, in the order of ``--help``."""
-    for subsystem in subsystems().values():
+    for subsystem in groups():
         title = title_of(subsystem)
         for declared in declarations(subsystem):
             yield _topic(declared.flags, _placeholder(declared), _meaning(declared), title)

@@ -77,6 +77,9 @@ def resolve(reading: Reading) -> Resolution:
         sentence, fatal = _about(entry, reading)
         if sentence:
             (problems if fatal else remarks).append(sentence)
+    listed = (entry.key if entry.value is None else f"{entry.key}={entry.value}" for entry in reading.listed)
+    values["read"] = tuple(each for each in listed if "\0" not in each)
+    values["magic"] = tuple(f"{letter}={value}" for letter, value in reading.magic.items() if value)
     options = None
     if not problems:
         options = assemble(values)

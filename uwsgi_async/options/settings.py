@@ -370,6 +370,18 @@ class LoopOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """What was read, as the `uwsgi` module tells it. For `instance.information`.
+
+    These are no options of a person, so they have no flags: what sets them is the reading itself. ``read``: each name
+    that was read with "=" and its value, or alone when it had none. ``magic``: each letter with "=" and its value.
+    """
+
+    read: tuple[str, ...] = option((), repeat=True, help="what was read, for uwsgi.opt")
+    magic: tuple[str, ...] = option((), repeat=True, help="the magic variables, for uwsgi.magic_table")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """One dataclass per subsystem: made by `commandline.parse` or `uwsgi_async.run`, taken apart in `instance`."""
 
@@ -391,3 +403,4 @@ class Options:
     queue: QueueOptions = field(default_factory=QueueOptions)
     areas: SharedAreaOptions = field(default_factory=SharedAreaOptions)
     metrics: MetricOptions = field(default_factory=MetricOptions)
+    configuration: Configuration = field(default_factory=Configuration)

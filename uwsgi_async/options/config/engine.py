@@ -11,7 +11,7 @@ Source: uWSGI's pages "Configuration", "ConfigLogic" and "ParsingOrder", core/co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -41,13 +41,15 @@ class Reading:
     """What was read.
 
     ``entries``: the options in their order, values expanded, without words of the language and placeholders.
-    ``listed``: all that was read, as ``--show-config`` prints it. ``asked``: the names that some ``%(name)`` asked
+    ``listed``: all that was read, as ``--show-config`` prints it. ``magic``: the
+    magic variables in the end. ``asked``: the names that some ``%(name)`` asked
     for. ``warnings``: sentences. ``printed``: what ``print``, ``iprint`` and ``get`` say. ``exit``: the status to end
     with at once, None to go on.
     """
 
     entries: tuple[Entry, ...]
     listed: tuple[Entry, ...]
+    magic: Mapping[str, str]
     asked: frozenset[str]
     warnings: tuple[str, ...]
     printed: tuple[str, ...]
@@ -282,6 +284,7 @@ class _Engine:
         return Reading(
             entries=tuple(item.entry for item in self._items if item.option),
             listed=tuple(item.entry for item in self._items),
+            magic=dict(self._sources.magic),
             asked=frozenset(self._asked),
             warnings=tuple(dict.fromkeys(self._warnings)),
             printed=tuple(self._printed),

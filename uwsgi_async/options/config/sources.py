@@ -36,15 +36,15 @@ class _File:
 
 
 class Sources:
-    """The files that a configuration is read from."""
+    """The files that a configuration is read from. ``magic``: the magic variables of the last one, by their letters."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._open: list[_File] = []
         self._count = 0
         self._last_ini = ""
-        self._magic: dict[str, str] = dict(world.facts())
-        self._first: dict[str, str] = {}
+        self.magic: dict[str, str] = dict(world.facts())
+        self._named: dict[str, _File] = {}  # the files that %o and %O mean
         self._templates = 0
 
     @contextmanager
@@ -66,6 +66,8 @@ class Sources:
         finally:
             self._templates -= template
             self._open.pop()
+            # While a file is read, its section is not part of its name; afterwards it is, as in uWSGI.
+            self.magic |= {letter: spec for letter, named in self._named.items() if named is file}
 
     def content(self, path: str, entry: Entry) -> str:
         """Return what ``@(path)`` stands for: the file's text without its last newline."""
@@ -101,22 +103,23 @@ class Sources:
             self._last_ini = file.path
         default = "tool.uwsgi-async" if file.path.endswith(_PYPROJECT) else "uwsgi"
         source = "standard input" if file.path == STDIN else file.path
-        found = READERS[kind](substitute(text, self._magic), file.section or default, source)
+        found = READERS[kind](substitute(text, self.magic), file.section or default, source)
         if found is not None:
             return found, ""
         return (), f"{source} has no section [{file.section or default}]: nothing was read from it"
 
     def _fill_magic(self, file: _File, *, reused: bool) -> None:
         """Make the magic variables those of ``file``. ``reused``: it is the last one, with another section."""
+        self._named["o"] = file
         if file.path == STDIN:
-            self._magic["o"] = STDIN
+            self.magic["o"] = STDIN
             return
         if not reused:
-            self._magic |= magic_of_file(file.path, self._world)
-        self._magic |= {"o": "" if reused else file.path, "x": file.section}
-        if not self._first and not self._templates:
-            self._first = of_the_first(self._magic)
-            self._magic |= self._first
+            self.magic |= magic_of_file(file.path, self._world)
+        self.magic |= {"o": "" if reused else file.path, "x": file.section}
+        if "O" not in self._named and not self._templates:
+            self._named["O"] = file
+            self.magic |= of_the_first(self.magic)
 
     def _text(self, path: str, entry: Entry) -> str:
         try:
