@@ -29,7 +29,10 @@ from uwsgi_async.api.cache import (
     cache_update,
 )
 from uwsgi_async.api.cacheobject import Cache, RemoteCache, cache, remote_cache
-from uwsgi_async.api.information import log, mem, micros, parsefile
+from uwsgi_async.api.dropped import grunt, has_hook, sorry_i_need_to_block
+from uwsgi_async.api.dynamic import get_option, getoption, set_option, set_warning_message, setoption
+from uwsgi_async.api.extraction import embedded_data, extract
+from uwsgi_async.api.information import log, logsize, mem, micros, parsefile
 from uwsgi_async.api.locks import is_locked, lock, unlock
 from uwsgi_async.api.metrics import (
     metric_dec,
@@ -43,8 +46,10 @@ from uwsgi_async.api.metrics import (
     metrics,
     on_metric_alarm,
 )
+from uwsgi_async.api.naming import setprocname
 from uwsgi_async.api.process import (
     accepting,
+    listen_queue,
     masterpid,
     ready,
     reload,
@@ -157,13 +162,21 @@ __all__ = [
     "connection_fd",
     "core_id",
     "disconnect",
+    "embedded_data",
+    "extract",
     "get_logvar",
+    "get_option",
+    "getoption",
     "green_schedule",
+    "grunt",
+    "has_hook",
     "is_connected",
     "is_locked",
+    "listen_queue",
     "lock",
     "log",
     "log_this_request",
+    "logsize",
     "masterpid",
     "mem",
     "metric_dec",
@@ -196,7 +209,11 @@ __all__ = [
     "run",
     "sendfile",
     "set_logvar",
+    "set_option",
     "set_user_harakiri",
+    "set_warning_message",
+    "setoption",
+    "setprocname",
     "sharedarea_dec32",
     "sharedarea_dec64",
     "sharedarea_inc32",
@@ -223,6 +240,7 @@ __all__ = [
     "sharedarea_write64",
     "sharedarea_writebyte",
     "sharedarea_writelong",
+    "sorry_i_need_to_block",
     "statistics",
     "stop",
     "suspend",

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import anyio
@@ -18,8 +19,11 @@ from uwsgi_async.handlers.mounts import Apps
 from uwsgi_async.instance.checks import check_start
 from uwsgi_async.instance.daemon import Launch, serve_as_init
 from uwsgi_async.instance.loader import finish, load_apps, prepare
+from uwsgi_async.instance.logs.process import ProcessLogs
+from uwsgi_async.instance.logs.rotator import Rotator
 from uwsgi_async.instance.master import run_master
-from uwsgi_async.instance.requestlog import configure_logging
+from uwsgi_async.instance.names import MASTER, name_process
+from uwsgi_async.instance.requestlog import logging_to
 from uwsgi_async.instance.server import serve
 from uwsgi_async.instance.surroundings import Surroundings
 from uwsgi_async.options.commandline import CHECK, check, configure, parse, say
@@ -28,6 +32,8 @@ from uwsgi_async.options.resolve import Resolution
 from uwsgi_async.options.settings import Options
 
 logger = logging.getLogger("uwsgi_async")
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR2)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,8 +58,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UwsgiAsyncError as error:
         sentences = "\n".join(f"uwsgi-async: {line}" for line in str(error).splitlines())
         print(sentences, file=sys.stderr)
-        if error.__cause__ is not None and not isinstance(error.__cause__, (OSError, KeyError)):
-            logger.error("the cause:", exc_info=error.__cause__)
         launch.report(error.exit_status, sentences)
         return error.exit_status
     return 0
@@ -70,22 +74,33 @@ def _start(resolution: Resolution, words: Sequence[str], surroundings: Surroundi
     log = system.daemonize or system.daemonize2
     if log is not None:
         launch.go_to_background(log)
+        options = replace(options, loggers=replace(options.loggers, logto=log))
     with_master = process.master or process.processes > 1 or options.cheaper.adapts
     if not with_master:
         serve_as_init()
-    configure_logging(options.log)
-    for remark in resolution.remarks:
-        logger.warning("%s", remark)
-    if with_master:
-        read_again = partial(surroundings.enter_again, partial(parse, words))
-        anyio.run(run_master, options, read_again, launch)  # it runs no user code: any event loop will do
-    else:
-        backend = "trio" if options.loop.trio else "asyncio"
-        settings = {"use_uvloop": True} if options.loop.uvloop else {}
-        anyio.run(_serve, options, launch, backend=backend, backend_options=settings)
+    with logging_to(options) as logs:
+        for remark in resolution.remarks:
+            logger.warning("%s", remark)
+        try:
+            name_process(options.names, MASTER if with_master else "uWSGI worker 1")
+            if with_master:
+                read_again = partial(surroundings.enter_again, partial(parse, words))
+                # It runs no user code: any event loop will do.
+                anyio.run(run_master, options, logs, read_again, launch)
+            else:
+                logs.read_streams()
+                backend = "trio" if options.loop.trio else "asyncio"
+                settings = {"use_uvloop": True} if options.loop.uvloop else {}
+                anyio.run(_serve, options, logs, launch, backend=backend, backend_options=settings)
+        except UwsgiAsyncError as error:
+            if error.__cause__ is not None and not isinstance(error.__cause__, (OSError, KeyError)):
+                logger.error("the cause:", exc_info=error.__cause__)
+            if logs.is_elsewhere and log is None:  # `main` says it on standard error
+                logger.error("%s", error)
+            raise
 
 
-async def _serve(options: Options, launch: Launch) -> None:
+async def _serve(options: Options, logs: ProcessLogs, launch: Launch) -> None:
     def load(module: UwsgiModule) -> Apps:
         if options.system.daemonize is not None:
             launch.report()  # the sockets are open
@@ -94,14 +109,20 @@ async def _serve(options: Options, launch: Launch) -> None:
         finish(options.load)
         return apps
 
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGQUIT) as signals:
+    with anyio.open_signal_receiver(*_SIGNALS) as signals:
         async with serve(load, options, local_stats=True) as server:
             for address in server.addresses:
                 logger.info("*** uwsgi-async serves %s with %d cores ***", address, options.cores.cores)
             launch.report()
-            async for number in signals:
-                logger.info("%s received: finishing the running requests", signal.Signals(number).name)
-                break
+            async with anyio.create_task_group() as tasks:
+                rotator = Rotator(logs, options.loggers)
+                tasks.start_soon(rotator.run)
+                async for number in signals:
+                    if number != signal.SIGUSR2:
+                        logger.info("%s received: finishing the running requests", signal.Signals(number).name)
+                        break
+                    rotator.reopen()
+                tasks.cancel_scope.cancel()
     logger.info("goodbye to uwsgi-async.")
 
 

@@ -155,8 +155,19 @@ async def test_static_files_are_looked_for_behind_the_script_name(tmp_path):
         assert json.loads((await get(server, "/a/s/g")).body) == ["a", "/a", "/s/g"]
 
 
-@pytest.mark.parametrize("option", [{"module": "x"}, {"mount": "/x=y.py"}, {"chdir": "/"}, {"need_app": False}])
-async def test_run_refuses_options_that_say_what_to_load(option):
-    with pytest.raises(OptionError, match="run\\(\\) is given the app itself"):
+@pytest.mark.parametrize(
+    ("option", "way_out"),
+    [
+        ({"module": "x"}, "is given the app itself"),
+        ({"mount": "/x=y.py"}, "is given the app itself"),
+        ({"chdir": "/"}, "is given the app itself"),
+        ({"need_app": False}, "is given the app itself"),
+        ({"logto": "/nowhere/log"}, "configure the loggers uwsgi_async"),
+        ({"req_logger": "stdio"}, "configure the loggers uwsgi_async"),
+        ({"procname": "x"}, "call uwsgi_async.setprocname"),
+    ],
+)
+async def test_run_refuses_options_that_only_the_command_has_a_use_for(option, way_out):
+    with pytest.raises(OptionError, match=way_out):
         async with uwsgi_async.run(sync_app("x"), http="127.0.0.1:0", **option):
             pass

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from uwsgi_async.instance.logrecord import RequestRecord, default_line, one_line, raw_of
+from uwsgi_async.instance.logs.process import ProcessLogs
 from uwsgi_async.instance.requestlog import configure_logging
+from uwsgi_async.options.loggers import LoggerOptions
 from uwsgi_async.options.settings import LogOptions
 
 ENDED = 1_763_937_730.75
@@ -114,26 +116,32 @@ def test_the_time_is_that_of_each_records_second() -> None:
         assert f"[{time.ctime(second)}]" in default_line(dataclasses.replace(RECORD, began=second + 0.999))
 
 
-def test_messages_and_requests_go_to_stderr_plain_and_once(capsys: pytest.CaptureFixture[str]) -> None:
-    configure_logging(LogOptions(disable_logging=True))
-    configure_logging(LogOptions())
+def test_messages_and_requests_go_to_stderr_plain_and_once(capfd: pytest.CaptureFixture[str]) -> None:
+    configure_logging(LogOptions(disable_logging=True), ProcessLogs(LoggerOptions()))
+    configure_logging(LogOptions(), ProcessLogs(LoggerOptions()))
     logging.getLogger("uwsgi_async").info("up")
     logging.getLogger("uwsgi_async").debug("not this")
     logging.getLogger("uwsgi_async.request").info("one request")
-    captured = capsys.readouterr()
+    captured = capfd.readouterr()
     assert captured.err == "up\none request\n"
     assert captured.out == ""
 
 
-def test_disable_logging_silences_requests_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
-    configure_logging(LogOptions(disable_logging=True))
+def test_disable_logging_silences_requests_and_nothing_else(capfd: pytest.CaptureFixture[str]) -> None:
+    configure_logging(LogOptions(disable_logging=True), ProcessLogs(LoggerOptions()))
     logging.getLogger("uwsgi_async").info("up")
     logging.getLogger("uwsgi_async.request").info("one request")
-    assert capsys.readouterr().err == "up\n"
+    assert capfd.readouterr().err == "up\n"
+
+
+def test_a_message_that_cannot_be_formatted_is_told_and_raises_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    configure_logging(LogOptions(), ProcessLogs(LoggerOptions()))
+    logging.getLogger("uwsgi_async").info("%d things", "no number")
+    assert "Logging error" in capfd.readouterr().err
 
 
 def test_other_handlers_stay() -> None:
     handler = logging.NullHandler()
     logging.getLogger("uwsgi_async").addHandler(handler)
-    configure_logging(LogOptions())
+    configure_logging(LogOptions(), ProcessLogs(LoggerOptions()))
     assert handler in logging.getLogger("uwsgi_async").handlers

@@ -148,6 +148,49 @@ def test_root_opens_what_only_root_may(open_place: Path, master: tuple[str, ...]
         assert ask(process)["ids"][0] == 4242
 
 
+@FOR_OTHERS
+@MASTER
+@pytest.mark.parametrize(("option", "owner"), [("--logto", 4242), ("--logto2", 4242), ("--logto", 0)])
+def test_the_log_file_is_opened_as_root_given_away_or_opened_by_the_user(
+    open_place: Path, master: tuple[str, ...], option: str, owner: int
+) -> None:
+    """Of the user's own directory, root can write in any case, and the user could not without it."""
+    directory = open_place / "logs"
+    directory.mkdir()
+    os.chown(directory, 4242 if option == "--logto2" else 0, 0)
+    words = ("--logfile-chown",) if option == "--logto" and owner else ()
+    who = ("--uid", "4242", "--gid", "4243")
+    command = (*python_for_others(), *who, *master, option, "logs/log", *words, "app.py")
+    with program(*command, cwd=open_place) as process:
+        log = directory / "log"
+        process.wait_until(lambda: log.exists() and "uwsgi-async serves" in log.read_text())
+        assert log.stat().st_uid == owner
+        process.popen.send_signal(signal.SIGTERM)
+        assert process.end() == 0
+
+
+@AS_ROOT
+def test_a_log_that_the_user_may_not_open_ends_the_start(open_place: Path) -> None:
+    words = ("--http-socket", "127.0.0.1:0", "--uid", "4242", "--logto2", "log", "app.py")
+    status, output = run(*words, cwd=open_place)
+    assert status != 0
+    assert "logto2: cannot open" in output
+    assert "Permission denied" in output
+
+
+@AS_ROOT
+def test_the_log_of_a_daemon_is_rotated(place: Path) -> None:
+    words = ("--http-socket", "127.0.0.1:0", "--master", "--daemonize2", "log", "--pidfile", "app.pid", "app.py")
+    with program(*COMMAND, *words, cwd=place) as process:
+        assert process.end() == 0
+        os.rename(place / "log", place / "log.1")
+        os.kill(int((place / "app.pid").read_text()), signal.SIGUSR2)
+        process.wait_until(lambda: (place / "log").exists() and "opened again" in (place / "log").read_text())
+        os.kill(int((place / "app.pid").read_text()), signal.SIGTERM)
+        process.wait_until(lambda: not process.family())
+    assert "goodbye" in (place / "log").read_text()
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may change the user")
 def test_another_than_root_cannot_change_the_user(place: Path) -> None:
     status, output = run("--http-socket", "127.0.0.1:0", "--uid", "0", "app.py", cwd=place)

@@ -5,6 +5,23 @@ functions are only there when an option is given names it in ``OPTION`` and has 
 the functions that a chapter makes a form for sync code of by itself.
 """
 
-from uwsgi_async.api import asynchronous, cache, information, locks, metrics, process, queue, request, sharedarea
+from uwsgi_async.api import (
+    asynchronous,
+    cache,
+    dropped,
+    dynamic,
+    extraction,
+    information,
+    locks,
+    metrics,
+    naming,
+    process,
+    queue,
+    request,
+    sharedarea,
+)
 
-CHAPTERS = (asynchronous, request, information, process, cache, locks, queue, sharedarea, metrics)
+CHAPTERS = (
+    *(asynchronous, request, information, extraction, naming, process, dynamic, dropped),
+    *(cache, locks, queue, sharedarea, metrics),
+)

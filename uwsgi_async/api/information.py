@@ -9,11 +9,12 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from uwsgi_async.wire.uwsgi import parse_file
 
-__all__ = ["log", "mem", "micros", "parsefile"]
+__all__ = ["log", "logsize", "mem", "micros", "parsefile"]
 
 logger = logging.getLogger("uwsgi_async")
 
@@ -21,9 +22,15 @@ VERSION_INFO = (2, 0, 31, 0, b"")
 """The version of uWSGI whose behaviour this API has: apps compare with it."""
 
 
+_log_size: Callable[[], int] = int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceInformation:
-    """The globals of the ``uwsgi`` module. ``started_on``: unix seconds; ``buffer_size``: bytes; ``sockets``: fds."""
+    """The globals of the ``uwsgi`` module; there are none for what is None, but for ``unbit``.
+
+    ``started_on``: unix seconds; ``buffer_size``: bytes; ``sockets``: fds.
+    """
 
     cores: int
     buffer_size: int
@@ -38,6 +45,8 @@ class InstanceInformation:
     version: bytes = b"2.0.31"
     version_info: tuple[int, int, int, int, bytes] = VERSION_INFO
     is_a_reload: bool = False
+    mode: bytes | None = None
+    pidfile: bytes | None = None
     unbit: None = None
 
 
@@ -49,6 +58,17 @@ def log(line: str | bytes) -> bool:
         raise TypeError(f"log() argument 1 must be str, not {type(line).__name__}")
     logger.info(line)  # without arguments: the app's own text stays as it is
     return True
+
+
+def logsize() -> int:
+    """Return the bytes in the log file; 0 when the log goes to no file."""
+    return _log_size()
+
+
+def tell_log_size(size: Callable[[], int]) -> None:
+    """Let `logsize` return what ``size`` does, from now on in this process and those that are forked from it."""
+    global _log_size
+    _log_size = size
 
 
 def micros() -> int:

@@ -6,15 +6,20 @@ processes (`instance`). Source: plugins/python/uwsgi_pymodule.c; uWSGI 2.0.31 as
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+import operator
+import socket
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
 from uwsgi_async.api.statistics import InstanceStatistics, WorkerStatistics
+from uwsgi_async.cores.backlog import backlog
 from uwsgi_async.errors import NoInstanceError
 
 __all__ = [
     "accepting",
+    "listen_queue",
     "masterpid",
     "ready",
     "reload",
@@ -24,6 +29,9 @@ __all__ = [
     "worker_id",
     "workers",
 ]
+
+
+logger = logging.getLogger("uwsgi_async")
 
 
 class ProcessControl(Protocol):
@@ -48,6 +56,7 @@ class ProcessControl(Protocol):
 
 
 _control: ProcessControl | None = None
+_sockets: Sequence[socket.socket] = ()
 
 
 @contextmanager
@@ -59,6 +68,17 @@ def controlled(control: ProcessControl) -> Iterator[None]:
         yield
     finally:
         _control = before
+
+
+@contextmanager
+def listening(sockets: Sequence[socket.socket]) -> Iterator[None]:
+    """Say at which sockets this process serves while the block runs, for `listen_queue`."""
+    global _sockets
+    before, _sockets = _sockets, sockets
+    try:
+        yield
+    finally:
+        _sockets = before
 
 
 def workers() -> tuple[WorkerStatistics, ...]:
@@ -102,7 +122,18 @@ def stop() -> bool | None:
 
 def accepting(flag: int = 1) -> None:
     """Say whether this worker takes requests, for `workers` and the statistics."""
-    _the_control().accept(bool(flag))
+    _the_control().accept(bool(operator.index(flag)))
+
+
+def listen_queue(number: int = 0) -> int:
+    """Return how many connections wait in the kernel for the socket ``number``, from 0; 0 where that cannot be told.
+
+    Raises ValueError when there is no such socket.
+    """
+    number = operator.index(number)
+    if not 0 <= number < len(_sockets):
+        raise ValueError(f"unable to find socket {number}")
+    return backlog(_sockets[number])[0]
 
 
 def ready() -> bool | None:
@@ -112,6 +143,9 @@ def ready() -> bool | None:
 
 def set_user_harakiri(seconds: int) -> None:
     """Kill this worker in ``seconds`` unless it is called again before; 0 takes that back. Needs a master."""
+    seconds = operator.index(seconds)
+    if masterpid() == 0:
+        logger.warning("!!! unable to set user harakiri without the master process !!!")
     if seconds < 0:
         raise ValueError(f"expected seconds from 0, but {seconds} came")
     _the_control().set_deadline(seconds)

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from types import ModuleType
@@ -20,15 +21,28 @@ from typing import TYPE_CHECKING, Any
 from uwsgi_async.api import CHAPTERS, asynchronous, metrics, process, queue
 from uwsgi_async.api.information import InstanceInformation
 from uwsgi_async.api.request import the_request
+from uwsgi_async.cores.core import current_request
 from uwsgi_async.cores.portal import call_in_loop, in_event_loop, wait_for
+from uwsgi_async.cores.request import Request
 from uwsgi_async.errors import AddressError
 from uwsgi_async.handlers.wsgi import start_response
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+logger = logging.getLogger("uwsgi_async")
+
+_FASTFUNCS = 256  # slots
+_ONLY_IF_GIVEN = frozenset({"mode", "pidfile"})
+
 _LATER = frozenset(
     [
+        "SPOOL_IGNORE",
+        "SPOOL_OK",
+        "SPOOL_RETRY",
+        "SymbolsImporter",
+        "SymbolsZipImporter",
+        "ZipImporter",
         "add_cron",
         "add_file_monitor",
         "add_ms_timer",
@@ -46,25 +60,24 @@ _LATER = frozenset(
         "cluster_node_name",
         "cluster_nodes",
         "connect",
-        "embedded_data",
+        "erlang_close",
         "erlang_connect",
+        "erlang_lock",
+        "erlang_node",
+        "erlang_recv",
         "erlang_recv_message",
         "erlang_register_process",
         "erlang_rpc",
+        "erlang_send",
         "erlang_send_message",
-        "extract",
+        "erlang_sr",
+        "erlang_unlock",
         "farm_get_msg",
         "farm_msg",
         "fcgi",
-        "get_option",
-        "getoption",
-        "grunt",
-        "has_hook",
         "i_am_the_lord",
         "i_am_the_spooler",
         "in_farm",
-        "listen_queue",
-        "logsize",
         "lord_scroll",
         "mule_get_msg",
         "mule_id",
@@ -82,23 +95,31 @@ _LATER = frozenset(
         "send",
         "send_message",
         "send_multi_message",
+        "send_multi_uwsgi_message",
         "send_multicast_message",
         "send_to_spooler",
-        "set_option",
+        "send_uwsgi_message",
         "set_spooler_frequency",
-        "set_warning_message",
-        "setoption",
-        "setprocname",
         "signal",
         "signal_received",
         "signal_registered",
         "signal_wait",
-        "sorry_i_need_to_block",
+        "snmp_decr_counter32",
+        "snmp_decr_counter64",
+        "snmp_decr_gauge",
+        "snmp_incr_counter32",
+        "snmp_incr_counter64",
+        "snmp_incr_gauge",
+        "snmp_set_community",
+        "snmp_set_counter32",
+        "snmp_set_counter64",
+        "snmp_set_gauge",
         "spool",
         "spooler_get_task",
         "spooler_jobs",
         "spooler_pid",
         "spooler_pids",
+        "spoolers",
         "websocket_handshake",
         "websocket_recv",
         "websocket_recv_nb",
@@ -109,11 +130,36 @@ _LATER = frozenset(
 
 
 class UwsgiModule(ModuleType):
-    """The module object. ``applications`` may be set by the app, as under uWSGI."""
+    """The module object. An app may set ``applications`` and the hooks, and fill ``fastfuncs``.
 
-    applications: dict[str, Any] | None = None
+    ``applist``: the numbers of the loaded apps by their mountpoints. ``message_manager_marshal`` may be set and is
+    never called: unmarshalling what comes over a network could hand over the process.
+    """
+
+    def __init__(self, name: str = "uwsgi") -> None:
+        super().__init__(name, __doc__)
+        self.applications: dict[str, Any] | None = None
+        self.applist: dict[str, int] = {}
+        self.fastfuncs: list[Callable[[], Any] | None] = [None] * _FASTFUNCS
+        self.message_manager_marshal: Callable[..., Any] | None = None
+        self._make_environ: Callable[[Request], dict[str, Any]] | None = None
+
+    def note_apps(self, mountpoints: Iterable[str]) -> None:
+        """Take note of the apps that are loaded, and of what they have set that has no effect."""
+        self.applist = {mountpoint: number for number, mountpoint in enumerate(mountpoints)}
+        if self.message_manager_marshal is not None:
+            logger.warning(
+                "uwsgi.message_manager_marshal is set and will not be called: marshalled data from the network could "
+                "take over the process; receive text or JSON, by a request or by RPC"
+            )
+
+    def give_environs(self, make: Callable[[Request], dict[str, Any]] | None) -> None:
+        """Let ``uwsgi.env`` be what ``make`` makes of the current request; None: apps run in threads, there is none."""
+        self._make_environ = make
 
     def __getattr__(self, name: str) -> Any:
+        if name == "env" and self._make_environ is not None and (request := current_request.get()) is not None:
+            return self._make_environ(request)
         if name in _LATER:
             raise AttributeError(f"uwsgi.{name} is not built yet in uwsgi_async: see the README for what is")
         for chapter in CHAPTERS:
@@ -124,10 +170,11 @@ class UwsgiModule(ModuleType):
 
 def make_module(information: InstanceInformation) -> UwsgiModule:
     """Return a ``uwsgi`` module for an instance."""
-    module = UwsgiModule("uwsgi", __doc__)
-    module.applications = None
+    module = UwsgiModule()
     for field in fields(information):
-        setattr(module, field.name, getattr(information, field.name))
+        value = getattr(information, field.name)
+        if value is not None or field.name not in _ONLY_IF_GIVEN:
+            setattr(module, field.name, value)
     for chapter in CHAPTERS:
         if not hasattr(chapter, "OPTION") or chapter.is_configured():
             faces = {**_FACES, **getattr(chapter, "BLOCKING", {})}
@@ -155,13 +202,24 @@ def installed(module: UwsgiModule) -> Iterator[UwsgiModule]:
 
 
 def blocking_face(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the form of an API function that sync code calls."""
+    """Return the form of an API function that sync code calls.
+
+    As in uWSGI, a function without arguments takes no notice of those that it gets.
+    """
     if not inspect.iscoroutinefunction(function):
-        return function
+        return function if inspect.signature(function).parameters else _without_arguments(function)
 
     @functools.wraps(function)
     def face(*args: Any) -> Any:
         return wait_for(function, *args, name=function.__name__)
+
+    return face
+
+
+def _without_arguments(function: Callable[[], Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def face(*_ignored: Any) -> Any:
+        return function()
 
     return face
 

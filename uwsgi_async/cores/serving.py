@@ -31,9 +31,9 @@ _STDLIB = sysconfig.get_paths()["stdlib"] + os.sep
 _LIBRARIES = tuple(f"{os.sep}{name}{os.sep}" for name in ("anyio", "trio", "greenback", "outcome", "sniffio"))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Service:
-    """What the requests of a worker share.
+    """What the requests of a worker share. The log may be exchanged while requests run.
 
     ``log``: called with each request that has ended; with ``log_all`` False only with those that asked for it.
     ``on_end``: called with each request that has ended; None where nobody waits for that.

@@ -8,7 +8,7 @@ those that are allowed have a `PacketHandler`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -27,6 +27,8 @@ logger = logging.getLogger("uwsgi_async")
 
 _REQUEST = 0
 _PING = 100
+ALWAYS_SERVED = frozenset({_REQUEST, _PING})
+"""The modifiers that need no handler of their own."""
 _PONG_OK = 1
 
 
@@ -43,15 +45,20 @@ class PacketHandler(Protocol):
 class UwsgiProtocol:
     """Serves the uwsgi protocol as nginx speaks it. Source: uWSGI's page "The uwsgi Protocol".
 
-    ``handlers``: by the modifier1 that each is for.
+    ``handlers``: by the modifier1 that each is for. ``warning``: returns what a ping is answered with, in bytes.
     """
 
     def __init__(
-        self, options: PacketOptions, service: Service, handlers: Mapping[int, PacketHandler] | None = None
+        self,
+        options: PacketOptions,
+        service: Service,
+        handlers: Mapping[int, PacketHandler] | None = None,
+        warning: Callable[[], bytes] = bytes,
     ) -> None:
         self._options = options
         self._service = service
         self._handlers = handlers or {}
+        self._warning = warning
 
     async def serve(self, connection: Connection, core: Core) -> None:
         reader: PacketReader = connection.reader or PacketReader(self._options)
@@ -112,7 +119,7 @@ class UwsgiProtocol:
     def _request(self, connection: Connection, core: Core, reader: PacketReader, packet: Packet) -> Request | None:
         """Return the request of a packet; None when it was none and the connection can be closed."""
         if packet.modifier1 == _PING:
-            connection.send_nowait(encode_packet(_PING, _PONG_OK, b""))
+            connection.send_nowait(encode_packet(_PING, _PONG_OK, self._warning()))
             return None
         if packet.modifier1 != _REQUEST:
             logger.warning("-- unavailable modifier requested: %d --", packet.modifier1)

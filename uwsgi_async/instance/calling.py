@@ -14,6 +14,7 @@ from typing import Any
 import anyio
 
 from uwsgi_async.api import asynchronous
+from uwsgi_async.compat.uwsgi_module import UwsgiModule
 from uwsgi_async.cores.request import Request
 from uwsgi_async.cores.serving import Handler
 from uwsgi_async.handlers.detect import app_kind
@@ -72,7 +73,10 @@ class _Callers:
                 self._async_environ = self._environ(AsyncInput, asynchronous)
             return AsyncHandler(app, self._async_environ)
         if self._sync_environ is None:
-            self._sync_environ = self._environ(SyncInput, sys.modules["uwsgi"])
+            module = sys.modules["uwsgi"]
+            assert isinstance(module, UwsgiModule)
+            self._sync_environ = self._environ(SyncInput, module)
+            module.give_environs(self._sync_environ.make if self._threads is None else None)
         if self._threads is not None:
             return ThreadHandler(app, self._sync_environ, self._threads)
         return SyncHandler(app, self._sync_environ, _give_way)

@@ -28,6 +28,8 @@ _LATER = frozenset({errno.ENOBUFS, errno.ENOMEM, errno.ETOOMANYREFS})
 class Start:
     """Master to fork server, the first message.
 
+    With the descriptors of the `DynamicOptions` and of the log (`Collector.for_a_process`).
+
     ``options``: values by the names of their fields. ``listeners``: fd, protocol, name, url and share of each.
     ``files``: the values of each `OwnFile` of the instance. ``board``: the scoreboard's fd. ``state``: what
     `SharedState.attach` needs. ``master``: its process id. ``reloads``: how many there have been.
@@ -56,7 +58,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Fork:
-    """Master to fork server, with the worker's end of a channel: fork worker number ``worker``."""
+    """Master to fork server: fork worker number ``worker``. With the worker's end of a channel and those of its log."""
 
     worker: int
 
@@ -109,6 +111,11 @@ class Drain:
 
 
 @dataclass(frozen=True, slots=True)
+class Reopen:
+    """Master to fork server and workers: open the log files again, they were moved or rotated."""
+
+
+@dataclass(frozen=True, slots=True)
 class Reload:
     """Worker to master: `uwsgi.reload()` was called."""
 
@@ -134,7 +141,21 @@ class Published:
 
 
 Message = (
-    Start | Loaded | Failed | Fork | End | Hello | Ready | Worn | Inherit | Drain | Reload | Stop | Publish | Published
+    Start
+    | Loaded
+    | Failed
+    | Fork
+    | End
+    | Hello
+    | Ready
+    | Worn
+    | Inherit
+    | Drain
+    | Reload
+    | Stop
+    | Reopen
+    | Publish
+    | Published
 )
 
 _KINDS: dict[str, type[Message]] = {kind.__name__: kind for kind in get_args(Message)}

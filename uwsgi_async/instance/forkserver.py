@@ -18,15 +18,20 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
+from typing import NoReturn
 
+from uwsgi_async.api.dynamic import switched
 from uwsgi_async.compat.uwsgi_module import UwsgiModule, installed, make_module
 from uwsgi_async.errors import UwsgiAsyncError
 from uwsgi_async.handlers.mounts import Apps
-from uwsgi_async.instance.channel import Channel, End, Failed, Fork, Loaded, Start
+from uwsgi_async.instance.channel import Channel, End, Failed, Fork, Loaded, Reopen, Start
 from uwsgi_async.instance.control import WorkerProcess
+from uwsgi_async.instance.dynamic import DynamicOptions
 from uwsgi_async.instance.guardian import guard
 from uwsgi_async.instance.listeners import Listener, listeners_of
 from uwsgi_async.instance.loader import load_apps, prepare
+from uwsgi_async.instance.logs.process import ProcessLogs
+from uwsgi_async.instance.names import name_process
 from uwsgi_async.instance.requestlog import configure_logging
 from uwsgi_async.instance.scoreboard import Scoreboard
 from uwsgi_async.instance.server import information
@@ -42,18 +47,27 @@ def main(fd: int) -> int:
     """Serve the master at the other end of ``fd`` until it closes; return the exit status."""
     _leave_signals_to_the_master()
     channel = Channel(_take(fd))
-    start, _ = channel.receive_blocking()
+    start, fds = channel.receive_blocking()
     if not isinstance(start, Start):
         return 1
+    dynamic_fd, *log = fds
     os.set_inheritable(start.board, False)
     options = build(**start.options)
-    configure_logging(options.log)
+    name_process(options.names, "uWSGI fork server")
+    os.set_inheritable(dynamic_fd, False)
+    dynamic = DynamicOptions(dynamic_fd, options)
+    try:
+        logs = _open_log(options, *log)
+    except UwsgiAsyncError as error:
+        channel.send(Failed(str(error)))
+        return 1
     listeners = [_listener(*listener) for listener in start.listeners]
     state = SharedState.attach(start.state)
     for inherited in state.fds:
         os.set_inheritable(inherited, False)
     with ExitStack() as stack:
         stack.enter_context(state.used())
+        stack.enter_context(switched(dynamic))
         module = stack.enter_context(installed(make_module(information(options, listeners, reloads=start.reloads))))
         try:
             load = _loader(options, module)
@@ -63,7 +77,7 @@ def main(fd: int) -> int:
             channel.send(Failed(str(error)))
             return 1
         channel.send(Loaded())
-        return _serve(channel, start, Assignment(options, listeners, load, module, state))
+        return _serve(channel, start, Assignment(options, listeners, load, module, state, logs, dynamic))
 
 
 def _leave_signals_to_the_master() -> None:
@@ -71,8 +85,19 @@ def _leave_signals_to_the_master() -> None:
 
     Not by SIG_IGN: programs that the app starts while it is imported would inherit that.
     """
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR2):
         signal.signal(number, lambda _number, _frame: None)
+
+
+def _open_log(options: Options, console: int, *pipe: int) -> ProcessLogs:
+    """Let this process log as the options say. ``pipe``: the ends of the one to print through, if there is one."""
+    os.set_inheritable(console, False)
+    logs = ProcessLogs(options.loggers, inherited=console)
+    logs.take_streams()
+    if pipe:
+        logs.print_to_master(*pipe)
+    configure_logging(options.log, logs)
+    return logs
 
 
 def _loader(options: Options, module: UwsgiModule) -> Callable[[], Apps]:
@@ -92,16 +117,11 @@ def _serve(channel: Channel, start: Start, assignment: Assignment) -> int:
             return 0
         if isinstance(message, End):
             return 0
+        if isinstance(message, Reopen):
+            assignment.logs.reopen()
         if isinstance(message, Fork) and fds and _fork():
             channel.close()
-            board = Scoreboard.attach(start.board)
-            master = Channel(socket.socket(fileno=fds[0]))
-            own = _share_of(message.worker, assignment)
-            process = WorkerProcess(message.worker, start.master, board, master, own.listeners, own.state)
-            status = work(process, own)
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(status)  # not through the frames of the fork server
+            _work(message.worker, start, assignment, fds)
         for fd in fds:
             os.close(fd)
 
@@ -113,6 +133,20 @@ def _share_of(worker: int, assignment: Assignment) -> Assignment:
         if listener not in own:
             listener.sock.close()
     return replace(assignment, listeners=own)
+
+
+def _work(worker: int, start: Start, assignment: Assignment, fds: list[int]) -> NoReturn:
+    """Be a worker. ``fds``: as they come with `Fork`."""
+    channel, console, *pipe = fds
+    os.close(console)  # it is the one of the fork server
+    if pipe:
+        assignment.logs.print_to_master(*pipe)
+    board = Scoreboard.attach(start.board)
+    own = _share_of(worker, assignment)
+    master = Channel(socket.socket(fileno=channel))
+    status = work(WorkerProcess(worker, start.master, board, master, own.listeners, own.state), own)
+    assignment.logs.close()
+    os._exit(status)  # not through the frames of the fork server
 
 
 def _fork() -> bool:

@@ -16,7 +16,8 @@ import anyio
 from uwsgi_async.api.statistics import InstanceStatistics
 from uwsgi_async.errors import UwsgiAsyncError
 from uwsgi_async.instance.adapting import Crew, adapt
-from uwsgi_async.instance.channel import Message, Publish, Stop
+from uwsgi_async.instance.channel import Message, Publish, Reopen, Stop
+from uwsgi_async.instance.dynamic import DynamicOptions
 from uwsgi_async.instance.hanging import watch_processes
 from uwsgi_async.instance.keeper import Circumstances, Keeper, Process
 from uwsgi_async.instance.listeners import Listener
@@ -53,12 +54,13 @@ class Generation:
         self.board = Scoreboard.create(options.process.processes, options.cores.cores)
         self.board.header[Header.MASTER] = os.getpid()
         self.board.header[Header.RELOADS] = reloads
+        self.dynamic = DynamicOptions.create(options)
         self.all_ready = anyio.Event()
         self.ended = anyio.Event()
         self.failed: UwsgiAsyncError | None = None
         self._state = State.STARTING
         self._listeners = holdings.listeners
-        self._forks = ForkServer(options, holdings, self.board, reaper, reloads)
+        self._forks = ForkServer(self.dynamic, holdings, self.board, reaper, reloads)
         self._reaper = reaper
         self._on_request = on_request
         self._keepers: list[Keeper] = []
@@ -86,7 +88,7 @@ class Generation:
         try:
             await self._forks.start()
         except BaseException:
-            self.board.close()
+            self._close()
             raise
 
     async def keep(self) -> None:
@@ -94,7 +96,7 @@ class Generation:
         try:
             async with anyio.create_task_group() as helpers:
                 helpers.start_soon(self._forks.keep)
-                helpers.start_soon(watch_processes, self.options, self.board, lambda: self.processes)
+                helpers.start_soon(watch_processes, self.dynamic, self.board, lambda: self.processes)
                 async with anyio.create_task_group() as tasks:
                     crew = self._begin(Circumstances(
                         self.options, self.board, self._forks, self._reaper, tasks,
@@ -106,8 +108,14 @@ class Generation:
                 helpers.cancel_scope.cancel()
         finally:
             await self._forks.end()
-            self.board.close()
+            self._close()
             self.ended.set()
+
+    def reopen_logs(self) -> None:
+        """Let all processes open their log files again."""
+        self._forks.reopen_log()
+        for process in self.processes:
+            process.channel.send(Reopen())
 
     def drain(self, idle: float) -> None:
         """Let the workers end; each keeps idle connections for ``idle`` seconds."""
@@ -136,6 +144,10 @@ class Generation:
         self._drained.set()
         for keeper in self._keepers:
             keeper.kill()
+
+    def _close(self) -> None:
+        self.board.close()
+        self.dynamic.close()
 
     def _begin(self, circumstances: Circumstances) -> Crew:
         self._keepers = [Keeper(number, circumstances) for number in range(1, self.board.rows + 1)]

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import anyio
 
+from uwsgi_async.instance.dynamic import DynamicOptions
 from uwsgi_async.instance.keeper import Process
 from uwsgi_async.instance.scoreboard import Field, Scoreboard
 from uwsgi_async.options.settings import Options
@@ -66,11 +67,14 @@ def verdict(condition: Condition, options: Options) -> Verdict | None:
     return None
 
 
-async def watch_processes(options: Options, board: Scoreboard, processes: Callable[[], Iterable[Process]]) -> None:
+async def watch_processes(
+    dynamic: DynamicOptions, board: Scoreboard, processes: Callable[[], Iterable[Process]]
+) -> None:
     """Kill each process that is to be ended, until cancelled."""
     async with anyio.create_task_group() as endings:
         while True:
             await anyio.sleep(_LOOK)
+            options = dynamic.applied()
             for process in processes():
                 if process.child is not None and not process.killed:
                     found = verdict(_condition(process, board), options)

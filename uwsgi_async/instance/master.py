@@ -24,6 +24,9 @@ from uwsgi_async.instance.channel import Message, Reload, Stop
 from uwsgi_async.instance.daemon import Launch
 from uwsgi_async.instance.generation import Generation
 from uwsgi_async.instance.keeper import IDLE
+from uwsgi_async.instance.logs.collector import Collector
+from uwsgi_async.instance.logs.process import ProcessLogs
+from uwsgi_async.instance.logs.rotator import Rotator
 from uwsgi_async.instance.reaper import Reaper, adopt_descendants
 from uwsgi_async.instance.scoreboard import Header, State
 from uwsgi_async.instance.server import open_listeners
@@ -37,14 +40,14 @@ from uwsgi_async.options.settings import Options
 
 logger = logging.getLogger("uwsgi_async")
 
-_SIGNALS = (signal.SIGCHLD, signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+_SIGNALS = (signal.SIGCHLD, signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR2)
 
 
-async def run_master(options: Options, read_options: Callable[[], Options], launch: Launch) -> None:
+async def run_master(options: Options, logs: ProcessLogs, read_options: Callable[[], Options], launch: Launch) -> None:
     """Run an instance with a master until it is told to stop.
 
-    ``read_options``: called at each reload, for options that have changed. ``launch``: is told of the start. Raises
-    `UwsgiAsyncError` when the instance cannot be started: then nothing is left running.
+    ``logs``: of this process. ``read_options``: called at each reload, for options that have changed. ``launch``: is
+    told of the start. Raises `UwsgiAsyncError` when the instance cannot be started: then nothing is left running.
     """
     with ExitStack() as stack:
         listeners = open_listeners(options, stack)
@@ -58,7 +61,8 @@ async def run_master(options: Options, read_options: Callable[[], Options], laun
         adopt_descendants()
         if options.system.daemonize is not None:
             launch.report()
-        master = Master(Holdings(listeners, files, state), read_options)
+        holdings = Holdings(listeners, files, state, Collector(logs))
+        master = Master(holdings, Rotator(logs, options.loggers), read_options)
         state.observe(master.glance)
         await master.run(options, launch, StatsServer(options.stats, faces, master))
 
@@ -66,8 +70,9 @@ async def run_master(options: Options, read_options: Callable[[], Options], laun
 class Master:
     """The life of the master. `reload` and `stop` may be called at any time, from its event loop."""
 
-    def __init__(self, holdings: Holdings, read_options: Callable[[], Options]) -> None:
+    def __init__(self, holdings: Holdings, rotator: Rotator, read_options: Callable[[], Options]) -> None:
         self._holdings = holdings
+        self._rotator = rotator
         self._read_options = read_options
         self._reaper = Reaper()
         self._die_on_term = True
@@ -95,6 +100,8 @@ class Master:
                 watch.start_soon(self._watch_signals, signals)
                 watch.start_soon(stats.run)
                 watch.start_soon(self._holdings.state.maintain)
+                await watch.start(self._holdings.output.run)
+                watch.start_soon(self._rotator.run, self._reopen_logs)
                 try:
                     async with anyio.create_task_group() as self._tasks:
                         logger.info("spawned the master process (pid: %d)", os.getpid())
@@ -205,6 +212,10 @@ class Master:
             if new is None:
                 return
             self._generation = new
+            if new.options.loggers.log_reopen:
+                self._rotator.reopen()
+            if new.options.loggers != old.options.loggers:
+                logger.warning("the options of the log have changed: the workers follow, the master does at a restart")
             self._die_on_term = _dies_on_term(new.options)
             if brutal:
                 old.kill()
@@ -215,6 +226,10 @@ class Master:
         if self._reload_wanted:
             self._reload_wanted = False
             self.reload()
+
+    def _reopen_logs(self) -> None:
+        for generation in self._generations:
+            generation.reopen_logs()
 
     def _handle(self, message: Message) -> None:
         if isinstance(message, Reload):
@@ -229,6 +244,8 @@ class Master:
                 self._holdings.state.mend()
             elif number == signal.SIGHUP:
                 self.reload()
+            elif number == signal.SIGUSR2:
+                self._rotator.reopen()
             elif number == signal.SIGTERM and not self._die_on_term:
                 self.reload(brutal=True)
             else:

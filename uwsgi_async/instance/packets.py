@@ -1,20 +1,22 @@
 """Who may do what over a socket of the uwsgi protocol, besides sending requests.
 
-What lives here: `packet_handlers`. What does not: what the packets do (`cores.cache`). Whoever can open a UNIX socket
-may use all that is served; everybody can open a TCP socket, so there it must be allowed by the option uwsgi-allow. Real
-uWSGI allows all to everybody.
+What lives here: `packet_handlers`, `served_modifiers`. What does not: what the packets do (`cores.cache`,
+`handlers.fastfuncs`). Whoever can open a UNIX socket may use all that is served; everybody can open a TCP socket, so
+there it must be allowed by the option uwsgi-allow. Real uWSGI allows all to everybody.
 """
 
 from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from uwsgi_async.api.cache import local_caches
 from uwsgi_async.cores.cache import CacheService
-from uwsgi_async.cores.uwsgi import PacketHandler
+from uwsgi_async.cores.uwsgi import ALWAYS_SERVED, PacketHandler
+from uwsgi_async.handlers.fastfuncs import FASTFUNC, FastFuncs
 from uwsgi_async.instance.listeners import Listener
 from uwsgi_async.options.settings import Options
 from uwsgi_async.wire.uwsgi import MODIFIER_CACHE, Packet
@@ -29,12 +31,25 @@ _NAMES: Final = {MODIFIER_CACHE: "cache"}
 
 def packet_handlers(options: Options, listener: Listener) -> Mapping[int, PacketHandler]:
     """Return the handlers of a listener's packets by their modifier1."""
-    handlers: dict[int, PacketHandler] = {MODIFIER_CACHE: CacheService(local_caches()).serve}
+    handlers: dict[int, PacketHandler] = {
+        MODIFIER_CACHE: CacheService(local_caches()).serve,
+        FASTFUNC: FastFuncs(sys.modules["uwsgi"].fastfuncs),  # whoever has put a function there has allowed it
+    }
     if listener.sock.family in (socket.AF_INET, socket.AF_INET6):
         for modifier, name in _NAMES.items():
             if name not in options.sockets.uwsgi_allow:
                 handlers[modifier] = _refuse
     return handlers
+
+
+def served_modifiers(options: Options, listeners: Iterable[Listener]) -> frozenset[int]:
+    """Return the values of modifier1 that are served at one of these listeners at least."""
+    served: set[int] = set()
+    for listener in listeners:
+        if listener.protocol == "uwsgi":
+            handlers = packet_handlers(options, listener)
+            served |= ALWAYS_SERVED | {number for number, handler in handlers.items() if handler is not _refuse}
+    return frozenset(served)
 
 
 async def _refuse(connection: Connection, packet: Packet, rest: bytes) -> None:

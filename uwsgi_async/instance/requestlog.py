@@ -1,10 +1,10 @@
 """The log: which requests have a line, and where lines go.
 
-What lives here: `RequestLog`, and `configure_logging`, which the command calls. What does not: what a line looks like
-(`logrecord`, `logformat`, `logmessages`), log files and rotation.
+What lives here: `RequestLog`, and `logging_to`, which the command uses. What does not: what a line looks like
+(`logrecord`, `logformat`, `logmessages`), where lines go (`logs`).
 
 Inside a program of somebody's own, everything goes through the loggers ``uwsgi_async`` and ``uwsgi_async.request``,
-and nothing is configured. Under the command, messages still do, but a request's line is written to stderr at once:
+and nothing is configured. Under the command, messages still do, but a request's line is given to its logger at once:
 the logging module would cost more than the request. Measured: 1.3 against 6 microseconds.
 """
 
@@ -12,23 +12,20 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import sys
 import time
-from collections.abc import Callable
-from typing import TextIO
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-from uwsgi_async.api.information import mem
+from uwsgi_async.api.information import mem, tell_log_size
 from uwsgi_async.cores.request import Request
 from uwsgi_async.instance.logformat import compile_format, fields
 from uwsgi_async.instance.logmessages import message_formatter
 from uwsgi_async.instance.logrecord import RequestRecord, default_line, one_line
-from uwsgi_async.options.settings import LogOptions
+from uwsgi_async.instance.logs.process import ProcessLogs
+from uwsgi_async.options.settings import LogOptions, Options
 
 logger = logging.getLogger("uwsgi_async")
 request_logger = logging.getLogger("uwsgi_async.request")
-
-_STDERR = 2
 
 
 class RequestLog:
@@ -39,7 +36,7 @@ class RequestLog:
     """
 
     def __init__(self, options: LogOptions, pid: int, worker: int) -> None:
-        self._options = options
+        self.options = self._options = options
         self._pid = pid
         self._worker = worker
         self._write, self._enabled = _destination(options)
@@ -62,6 +59,10 @@ class RequestLog:
         record = self._record(request)
         if self._enabled or request.log_this or self._is_remarkable(record, request):
             self._write(self._line(record, request))
+
+    def with_options(self, options: LogOptions) -> RequestLog:
+        """Return a log of the same process with other options."""
+        return RequestLog(options, self._pid, self._worker)
 
     def _choose_line(self) -> Callable[[RequestRecord, Request], str]:
         options = self._options
@@ -118,41 +119,77 @@ class RequestLog:
         )
 
 
-def configure_logging(options: LogOptions) -> None:
-    """Send the messages of `uwsgi_async` to stderr, from INFO up; request lines unless ``disable_logging``.
+@contextmanager
+def logging_to(options: Options) -> Iterator[ProcessLogs]:
+    """Let the log of this process go where ``options`` say while the block runs; gives the log.
+
+    Raises `OptionError` when a log file or a logger cannot be opened.
+    """
+    logs = ProcessLogs(options.loggers)
+    try:
+        logs.take_streams()
+        configure_logging(options.log, logs)
+        yield logs
+    finally:
+        _remove_handlers()
+        tell_log_size(int)
+        logs.close()
+
+
+def configure_logging(options: LogOptions, logs: ProcessLogs) -> None:
+    """Send the messages of `uwsgi_async` to ``logs``, from INFO up; request lines unless ``disable_logging``.
 
     May be called again: the latest call counts. Other loggers are left alone.
     """
-    for handler in [h for h in logger.handlers if isinstance(h, _StderrHandler)]:
-        logger.removeHandler(handler)
-    logger.addHandler(_StderrHandler(options))
+    _remove_handlers()
+    logger.addHandler(LogsHandler(options, logs))
     logger.setLevel(logging.INFO)
     logger.propagate = False
     request_logger.setLevel(logging.INFO)
     request_logger.disabled = options.disable_logging
+    tell_log_size(logs.size)
 
 
-class _StderrHandler(logging.StreamHandler[TextIO]):
+def _remove_handlers() -> None:
+    for handler in [h for h in logger.handlers if isinstance(h, LogsHandler)]:
+        logger.removeHandler(handler)
+
+
+class LogsHandler(logging.Handler):
     """The handler that `configure_logging` made, told from the application's own ones by its type."""
 
-    def __init__(self, options: LogOptions) -> None:
-        super().__init__(sys.stderr)
+    def __init__(self, options: LogOptions, logs: ProcessLogs) -> None:
+        super().__init__()
+        self.logs = logs
         self.setFormatter(message_formatter(options))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            line = self.format(record)
+        except Exception:  # noqa: BLE001 - what every handler of `logging` does
+            self.handleError(record)
+            return
+        write = self.logs.requests.write if record.name == request_logger.name else self.logs.messages.write
+        write(encoded(line))
+
+
+def configured_logs() -> ProcessLogs | None:
+    """Return the log of this process; None in a program that has not called `configure_logging`."""
+    return next((handler.logs for handler in logger.handlers if isinstance(handler, LogsHandler)), None)
+
+
+def encoded(line: str) -> bytes:
+    """Return a line as it is written, with its newline."""
+    return f"{line}\n".encode("utf-8", "backslashreplace")
 
 
 def _destination(options: LogOptions) -> tuple[Callable[[str], None], bool]:
     """Return what takes a line, and whether it wants all of them."""
-    if any(isinstance(handler, _StderrHandler) for handler in logger.handlers):
-        return _write_to_stderr, not options.disable_logging
+    logs = configured_logs()
+    if logs is not None:
+        write = logs.requests.write
+        return lambda line: write(encoded(line)), not options.disable_logging
     enabled = not options.disable_logging and request_logger.isEnabledFor(logging.INFO)
     if options.disable_logging:
         return lambda line: logger.info("%s", line), enabled
     return lambda line: request_logger.info("%s", line), enabled
-
-
-def _write_to_stderr(line: str) -> None:
-    """Write a line at once, so that a process which is killed has lost none, and none is mixed with another's."""
-    try:
-        os.write(_STDERR, f"{line}\n".encode("utf-8", "backslashreplace"))
-    except OSError:
-        pass  # nowhere to complain: that is where complaints go

@@ -11,14 +11,17 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from typing import Any
 
 import anyio
 
+from uwsgi_async.api.dropped import serving
+from uwsgi_async.api.dynamic import switched, warning_message
 from uwsgi_async.api.information import InstanceInformation
-from uwsgi_async.api.process import controlled, worker_id
+from uwsgi_async.api.process import controlled, listening, worker_id
 from uwsgi_async.compat.uwsgi_module import UwsgiModule, installed, make_module
 from uwsgi_async.cores.connection import ConnectionProtocol
 from uwsgi_async.cores.http import HttpProtocol
@@ -33,9 +36,11 @@ from uwsgi_async.fdwait.poller import open_poller
 from uwsgi_async.handlers.mounts import Apps
 from uwsgi_async.instance.calling import App, make_handler
 from uwsgi_async.instance.control import SingleProcess
+from uwsgi_async.instance.dynamic import DynamicOptions
+from uwsgi_async.instance.hooks import await_hook, call_hook, with_hook
 from uwsgi_async.instance.information import magic_table, opt_of
 from uwsgi_async.instance.listeners import Listener, Protocol, open_listener, systemd_fds
-from uwsgi_async.instance.packets import packet_handlers
+from uwsgi_async.instance.packets import packet_handlers, served_modifiers
 from uwsgi_async.instance.requestlog import RequestLog
 from uwsgi_async.instance.standing import find_owner, take_place
 from uwsgi_async.instance.state import SharedState
@@ -43,12 +48,19 @@ from uwsgi_async.instance.statistics.server import StatsServer, open_local_stats
 from uwsgi_async.instance.watchdog import Watchdog
 from uwsgi_async.options.build import build
 from uwsgi_async.options.declare import declarations
-from uwsgi_async.options.loading import LoadOptions
 from uwsgi_async.options.settings import Options
 from uwsgi_async.wire.address import Address, FdAddress, TcpAddress, parse_address
 from uwsgi_async.wire.http import Endpoint
 
 logger = logging.getLogger("uwsgi_async")
+
+
+_NOT_FOR_RUN: Mapping[str, str] = {
+    "load": "run() is given the app itself, so it loads none: leave this out",
+    "loggers": "run() leaves logging to your program: configure the loggers uwsgi_async and uwsgi_async.request",
+    "names": "run() leaves your process its name: call uwsgi_async.setprocname",
+}
+"""Options that only the command has a use for, by their subsystem, and what to do instead."""
 
 
 class Server:
@@ -60,10 +72,16 @@ class Server:
     """
 
     def __init__(
-        self, listeners: Sequence[Listener], pool: Pool, acceptors: Sequence[Acceptor], stats: Sequence[str]
+        self,
+        listeners: Sequence[Listener],
+        pool: Pool,
+        acceptors: Sequence[Acceptor],
+        service: Service,
+        stats: Sequence[str],
     ) -> None:
         self.stats = tuple(stats)
         self._pool = pool
+        self._service = service
         self._acceptors = acceptors
         self._listeners = listeners
         self.addresses = tuple(listener.url or f"{listener.protocol}://{listener.name}" for listener in listeners)
@@ -102,6 +120,15 @@ class Server:
         for listener in self._listeners:
             listener.sock.close()
 
+    def adopt(self, options: Options) -> None:
+        """Go on with other limits for requests and other rules for their log; the rest of the options stays."""
+        if options.cores is not self._pool.options:
+            self._pool.options = options.cores
+        log = self._service.log
+        if isinstance(log, RequestLog) and options.log is not log.options:
+            self._service.log = fresh = log.with_options(options.log)
+            self._service.log_all = fresh.always
+
     def statistics(self) -> PoolStatistics:
         """Return what the cores and connections do now, and have done."""
         return self._pool.statistics()
@@ -116,8 +143,8 @@ async def run(
     ``app``: one app, or several by their mountpoints, such as ``{"": site, "/api": api}``. ``http`` and ``socket``:
     one address or several to serve HTTP and the uwsgi protocol at; port 0 takes a free one. Further keywords are
     options by their names in docs/options.md, such as ``cores=100`` or ``harakiri=5.0`` (seconds), but not those that
-    say what to load. Leaving the block stops accepting, lets requests finish for ``grace`` seconds and cancels the
-    rest. Raises `OptionError`, `AddressError`, `BindError`.
+    say what to load, where the log goes, or how processes are called. Leaving the block stops accepting, lets requests
+    finish for ``grace`` seconds and cancels the rest. Raises `OptionError`, `AddressError`, `BindError`.
     """
     if http:
         options["http_socket"] = http
@@ -125,9 +152,11 @@ async def run(
         options["socket"] = socket
     apps = app if isinstance(app, Mapping) else {"": app}
     built = build(**options)
-    for declared in declarations(LoadOptions):
-        if getattr(built.load, declared.field) != declared.default:
-            raise OptionError(f"{declared.field}: run() is given the app itself, so it loads none: leave this out")
+    for part, reason in _NOT_FOR_RUN.items():
+        subsystem = getattr(built, part)
+        for declared in declarations(type(subsystem)):
+            if declared.field != "mode" and getattr(subsystem, declared.field) != declared.default:
+                raise OptionError(f"{declared.field}: {reason}")
     async with serve(lambda _module: apps, built) as server:
         yield server
 
@@ -155,19 +184,27 @@ async def serve(
         state.observe(process.glance)
         stack.callback(process.close)
         stack.enter_context(controlled(process))
+        dynamic = DynamicOptions.create(options)
+        stack.callback(dynamic.close)
+        stack.enter_context(switched(dynamic))
         stats = StatsServer(options.stats, faces, process)
         with without_loop():
             apps = load(module)
+            call_hook(module, "post_fork_hook")
+        await await_hook(module, "post_fork_hook")
         process.accounts.loaded(apps, options)
         beside = (state.maintain, *((stats.run, process.keep_accounts) if faces else ()))
         async with serve_apps(
             apps, options, listeners, process.accounts.count_app, beside=beside, stats=stats.addresses
         ) as server:
             process.begin(server.pool)
+            dynamic.changed = lambda: server.adopt(dynamic.applied())
             try:
                 yield server
             finally:
                 process.drain()
+        call_hook(module, "atexit")
+        await await_hook(module, "atexit")
 
 
 @asynccontextmanager
@@ -188,18 +225,21 @@ async def serve_apps(
         poller = open_poller()
         stack.callback(poller.release)
         stack.callback(close_to_threads, open_to_threads())
+        stack.enter_context(serving(served_modifiers(options, listeners)))
+        stack.enter_context(listening([listener.sock for listener in listeners]))
         error: Exception | None = None
         async with anyio.create_task_group() as tasks:
             pool = Pool(options.cores, poller, tasks)
             stack.callback(_close_connections, pool)
-            acceptors = _accept(options, listeners, pool, make_handler(apps, options), on_end)
+            service = _service(options, _handler(apps, options), on_end)
+            acceptors = _accept(options, listeners, pool, service)
             if options.cores.blocking_limit > 0:
                 watchdog = Watchdog(poller, options.cores.blocking_limit)
                 stack.callback(watchdog.stop)
             for each in beside:
                 tasks.start_soon(each)
             try:
-                yield Server(listeners, pool, acceptors, stats)
+                yield Server(listeners, pool, acceptors, service, stats)
             except Exception as raised:  # noqa: BLE001 - raised again below, outside the group that would wrap it
                 error = raised
             finally:
@@ -263,18 +303,28 @@ def information(options: Options, listeners: Sequence[Listener], *, reloads: int
         magic_table=magic_table(options.configuration, hostname),
         numproc=options.process.processes,
         is_a_reload=reloads > 0,
+        mode=_encoded(options.names.mode),
+        pidfile=_encoded(options.process.pidfile),
     )
 
 
-def _accept(
-    options: Options,
-    listeners: Sequence[Listener],
-    pool: Pool,
-    handler: Handler,
-    on_end: Callable[[Request], None] | None,
-) -> list[Acceptor]:
+def _encoded(text: str | None) -> bytes | None:
+    return None if text is None else os.fsencode(text)
+
+
+def _handler(apps: Apps, options: Options) -> Handler:
+    module = sys.modules["uwsgi"]
+    assert isinstance(module, UwsgiModule)
+    module.note_apps(apps)
+    return with_hook(make_handler(apps, options), module, in_thread=options.app.threads > 0)
+
+
+def _service(options: Options, handler: Handler, on_end: Callable[[Request], None] | None) -> Service:
     log = RequestLog(options.log, os.getpid(), worker_id())
-    service = Service(handler, options.cores.limit_post, log, log.always, on_end)
+    return Service(handler, options.cores.limit_post, log, log.always, on_end)
+
+
+def _accept(options: Options, listeners: Sequence[Listener], pool: Pool, service: Service) -> list[Acceptor]:
     acceptors = []
     for listener in listeners:
         protocol: ConnectionProtocol
@@ -283,7 +333,7 @@ def _accept(
             port = str(address[1]) if isinstance(address, tuple) else ""
             protocol = HttpProtocol(Endpoint(options.http, socket.gethostname(), port), service)
         else:
-            protocol = UwsgiProtocol(options.packet, service, packet_handlers(options, listener))
+            protocol = UwsgiProtocol(options.packet, service, packet_handlers(options, listener), warning_message)
         acceptors.append(Acceptor(listener.sock, protocol, pool))
 
     def resume() -> None:

@@ -19,8 +19,10 @@ import anyio
 
 from uwsgi_async.errors import AppLoadError, BrokenError, UwsgiAsyncError
 from uwsgi_async.instance.backoff import Backoff
-from uwsgi_async.instance.channel import Channel, End, Failed, Fork, Loaded, Start, pair
+from uwsgi_async.instance.channel import Channel, End, Failed, Fork, Loaded, Reopen, Start, pair
+from uwsgi_async.instance.dynamic import DynamicOptions
 from uwsgi_async.instance.listeners import Listener
+from uwsgi_async.instance.logs.collector import Collector
 from uwsgi_async.instance.ownfile import OwnFile
 from uwsgi_async.instance.reaper import Child, Exit, Reaper
 from uwsgi_async.instance.scoreboard import Header, Scoreboard
@@ -35,11 +37,15 @@ _RETRY = 0.5  # seconds; until the machine has what was missing for a fork
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """What the master holds for every generation. ``files``: what it has made, and removes in the end."""
+    """What the master holds for every generation.
+
+    ``files``: what it has made, and removes in the end. ``output``: its log, for the others.
+    """
 
     listeners: Sequence[Listener]
     files: Sequence[OwnFile]
     state: SharedState
+    output: Collector
 
 
 class ForkServer:
@@ -49,8 +55,11 @@ class ForkServer:
     for the next worker, and looks after the workers when the master dies.
     """
 
-    def __init__(self, options: Options, holdings: Holdings, board: Scoreboard, reaper: Reaper, reloads: int) -> None:
-        self._options = options
+    def __init__(
+        self, dynamic: DynamicOptions, holdings: Holdings, board: Scoreboard, reaper: Reaper, reloads: int
+    ) -> None:
+        self._options = dynamic.options
+        self._dynamic = dynamic
         self._holdings = holdings
         self._board = board
         self._reaper = reaper
@@ -78,7 +87,8 @@ class ForkServer:
                 self._child = child = self._reaper.adopt(self._spawn(theirs.fileno()))
                 self._board.header[Header.FORK_SERVER] = child.pid
             try:
-                channel.send(self._start_message())
+                with self._holdings.output.for_a_process() as log:
+                    channel.send(self._start_message(), self._dynamic.fd, *log)
                 answer = await channel.receive()
             except BaseException:
                 child.kill(signal.SIGKILL)
@@ -124,11 +134,16 @@ class ForkServer:
                 await anyio.sleep(_RETRY)
                 continue
             with theirs:
-                if self._channel is not None and self._channel.send(Fork(worker), theirs.fileno()):
+                if self._send_fork(worker, theirs.fileno()):
                     return Channel(ours)
             ours.close()
             with anyio.move_on_after(_RETRY):
                 await self._restarted.wait()
+
+    def reopen_log(self) -> None:
+        """Let the process open its log files again."""
+        if self._channel is not None:
+            self._channel.send(Reopen())
 
     def close(self) -> None:
         """Let the process end. The workers do not need it."""
@@ -145,6 +160,16 @@ class ForkServer:
         with anyio.CancelScope(shield=True), anyio.move_on_after(_LAST_MOMENTS):
             await self._child.wait()
         self._child.kill(signal.SIGKILL)
+
+    def _send_fork(self, worker: int, channel: int) -> bool:
+        if self._channel is None:
+            return False
+        try:
+            with self._holdings.output.for_a_process() as log:
+                return self._channel.send(Fork(worker), channel, *log)
+        except OSError as error:
+            logger.error("worker %d cannot be started: %s; trying again", worker, error.strerror)
+            return False
 
     def _start_message(self) -> Start:
         return Start(

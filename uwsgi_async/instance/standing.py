@@ -17,6 +17,7 @@ from pathlib import Path
 
 from uwsgi_async.errors import UsageError
 from uwsgi_async.instance.ownfile import OwnFile
+from uwsgi_async.instance.requestlog import configured_logs
 from uwsgi_async.options.settings import Options
 from uwsgi_async.options.system import SystemOptions
 
@@ -98,11 +99,21 @@ def take_place(options: Options, stack: ExitStack) -> list[OwnFile]:
     if options.process.pidfile is not None:
         files.append(write_pidfile("pidfile", options.process.pidfile))
         stack.callback(_remover(files[-1]))
-    identity_of(options.system).assume()
+    _change_user(options)
     if options.system.pidfile2 is not None:
         files.append(write_pidfile("pidfile2", options.system.pidfile2))
         stack.callback(_remover(files[-1]))
     return files
+
+
+def _change_user(options: Options) -> None:
+    """Change the user, between the log files that root opens and those that only the user does."""
+    identity, logs = identity_of(options.system), configured_logs()
+    if logs is not None and options.loggers.logfile_chown:
+        logs.chown(identity.uid, identity.gid)
+    identity.assume()
+    if logs is not None:
+        logs.open_late()
 
 
 def write_pidfile(option: str, path: str) -> OwnFile:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from uwsgi_async.errors import UsageError
+from uwsgi_async.instance.logs.opening import absolute
 from uwsgi_async.options.forms import read_variable
 from uwsgi_async.options.loading import LoadOptions
 from uwsgi_async.options.settings import Options
@@ -82,7 +83,10 @@ class Surroundings:
 
 
 def _with_fixed_paths(options: Options) -> Options:
-    """Return the options with the paths that are relative to the directory of the start, as in uWSGI, made absolute."""
+    """Return the options with the paths that are relative to the directory of the start, as in uWSGI, made absolute.
+
+    The log of a daemon is its ``logto``.
+    """
     process, system = options.process, options.system
     if process.pidfile is not None:
         process = replace(process, pidfile=os.path.abspath(process.pidfile))
@@ -90,7 +94,9 @@ def _with_fixed_paths(options: Options) -> Options:
         path = getattr(system, name)
         if path is not None:
             system = replace(system, **{name: os.path.abspath(path)})
-    return replace(options, process=process, system=system)
+    log = system.daemonize or system.daemonize2
+    loggers = replace(options.loggers, logto=log) if log is not None else absolute(options.loggers)
+    return replace(options, process=process, system=system, loggers=loggers)
 
 
 def variables(options: LoadOptions) -> Iterator[tuple[str, str | None]]:

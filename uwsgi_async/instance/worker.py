@@ -24,12 +24,16 @@ from uwsgi_async.compat.uwsgi_module import UwsgiModule
 from uwsgi_async.cores.request import Request
 from uwsgi_async.errors import UwsgiAsyncError
 from uwsgi_async.handlers.mounts import Apps
-from uwsgi_async.instance.channel import Drain, Failed, Hello, Inherit, Publish, Published, Ready, Worn
+from uwsgi_async.instance.channel import Drain, Failed, Hello, Inherit, Publish, Published, Ready, Reopen, Worn
 from uwsgi_async.instance.control import BEAT, WorkerProcess
+from uwsgi_async.instance.dynamic import DynamicOptions
 from uwsgi_async.instance.hanging import TRACEBACK
+from uwsgi_async.instance.hooks import await_hook, call_hook
 from uwsgi_async.instance.limits import Wear, worn_out
 from uwsgi_async.instance.listeners import Listener
 from uwsgi_async.instance.loader import finish
+from uwsgi_async.instance.logs.process import ProcessLogs
+from uwsgi_async.instance.names import name_process
 from uwsgi_async.instance.scoreboard import Field
 from uwsgi_async.instance.server import Server, serve_apps
 from uwsgi_async.instance.state import SharedState
@@ -52,20 +56,21 @@ class Assignment:
     load: Callable[[], Apps]
     module: UwsgiModule
     state: SharedState
+    logs: ProcessLogs
+    dynamic: DynamicOptions
 
 
 def work(process: WorkerProcess, assignment: Assignment) -> int:
     """Serve until told to end; return the process's exit status. Raises nothing."""
     try:
         _prepare_signals()
+        name_process(assignment.options.names, f"uWSGI worker {process.worker}")
         if not process.channel.send(Hello(os.getpid())):
             return 0  # nobody waits for it any more
         with controlled(process):
             apps = assignment.load()
             process.accounts.loaded(apps, assignment.options)
-            hook = getattr(assignment.module, "post_fork_hook", None)
-            if hook is not None:
-                hook()
+            call_hook(assignment.module, "post_fork_hook")
             finish(assignment.options.load)
             loop = assignment.options.loop
             anyio.run(
@@ -94,7 +99,7 @@ def _prepare_signals() -> None:
 
     No signal is ignored, because programs that the app starts would inherit that.
     """
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR2):
         signal.signal(number, _ignore)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -108,7 +113,8 @@ def _ignore(_number: int, _frame: object) -> None:
 
 async def _serve(process: WorkerProcess, apps: Apps, assignment: Assignment) -> None:
     options = assignment.options
-    wear = _WearAndTear(process, options)
+    wear = _WearAndTear(process, assignment.dynamic)
+    await await_hook(assignment.module, "post_fork_hook")
 
     count_app = process.accounts.count_app
 
@@ -120,25 +126,27 @@ async def _serve(process: WorkerProcess, apps: Apps, assignment: Assignment) -> 
     async with anyio.create_task_group() as tasks:
         async with serve_apps(apps, options, assignment.listeners, count) as server:
             process.pool = server.pool
-            tasks.start_soon(_beat, process, server, assignment.state, wear)
+            assignment.dynamic.changed = lambda: server.adopt(assignment.dynamic.applied())
+            tasks.start_soon(_beat, process, server, wear, assignment)
             tasks.start_soon(_watch_sigterm, wear)
             process.accounts.row[Field.READY] = 1
             process.channel.send(Ready())
-            idle = await _listen(process)
+            idle = await _listen(process, assignment.logs)
             wear.silence()
             if idle is None:
                 logger.error("the master is gone: worker %d finishes its requests and ends", process.worker)
                 server.let_go()
             async with anyio.create_task_group() as retiring:
-                retiring.start_soon(_hurry, process, retiring.cancel_scope)
+                retiring.start_soon(_hurry, process, assignment.logs, retiring.cancel_scope)
                 await server.retire(idle or 0.0)
                 retiring.cancel_scope.cancel()
+        await await_hook(assignment.module, "atexit")
         process.accounts.publish(server.pool)  # with what has ended since the last beat
         assignment.state.publish()
         tasks.cancel_scope.cancel()
 
 
-async def _listen(process: WorkerProcess) -> float | None:
+async def _listen(process: WorkerProcess, logs: ProcessLogs) -> float | None:
     """Wait for the master's word to end; return the seconds to keep idle connections, None when the master is gone."""
     while (message := await process.channel.receive()) is not None:
         if isinstance(message, Drain):
@@ -146,14 +154,17 @@ async def _listen(process: WorkerProcess) -> float | None:
         if isinstance(message, Publish):
             process.publish(Detail(message.detail))
             process.channel.send(Published())
+        elif isinstance(message, Reopen):
+            logs.reopen()
         elif isinstance(message, Inherit):
             process.accounts.inherit({Field(int(number)): count for number, count in message.counts.items()})
+    logs.go_on_alone()
     return None
 
 
-async def _hurry(process: WorkerProcess, scope: anyio.CancelScope) -> None:
+async def _hurry(process: WorkerProcess, logs: ProcessLogs, scope: anyio.CancelScope) -> None:
     """Cut the time for idle connections short when the master says so, or is gone."""
-    while await _listen(process):
+    while await _listen(process, logs):
         pass
     scope.cancel()
 
@@ -165,11 +176,13 @@ async def _watch_sigterm(wear: _WearAndTear) -> None:
             wear.report("has got SIGTERM")
 
 
-async def _beat(process: WorkerProcess, server: Server, state: SharedState, wear: _WearAndTear) -> None:
-    """Publish the worker's state, and look whether it is worn out."""
+async def _beat(process: WorkerProcess, server: Server, wear: _WearAndTear, assignment: Assignment) -> None:
+    """Publish the worker's state; look whether it is worn out, its log file moved, an option changed by another one."""
     while True:
         process.accounts.publish(server.pool)
-        state.publish()
+        assignment.state.publish()
+        assignment.logs.follow()
+        server.adopt(assignment.dynamic.applied())
         wear.look()
         await process.accounts.beat()
 
@@ -177,16 +190,16 @@ async def _beat(process: WorkerProcess, server: Server, state: SharedState, wear
 class _WearAndTear:
     """Tells the master when the worker is worn out, once."""
 
-    def __init__(self, process: WorkerProcess, options: Options) -> None:
+    def __init__(self, process: WorkerProcess, dynamic: DynamicOptions) -> None:
         self._process = process
-        self._options = options.process
+        self._dynamic = dynamic
         self._born = time.monotonic()
         self._reported = False
 
     def look(self) -> None:
         row, age = self._process.accounts.row, time.monotonic() - self._born
         wear = Wear(self._process.worker, row[Field.DELTA_REQUESTS], age, row[Field.RSS], row[Field.VSZ])
-        reason = worn_out(self._options, wear)
+        reason = worn_out(self._dynamic.applied().process, wear)
         if reason is None and self._process.pool is not None:
             reason = self._process.pool.worn_out()
         if reason is not None:
@@ -203,12 +216,7 @@ class _WearAndTear:
 
 def _say_goodbye(module: UwsgiModule) -> None:
     """Run what the app wants to run at the end of a process: uWSGI's hook, and Python's."""
-    hook = getattr(module, "atexit", None)
-    if hook is not None:
-        try:
-            hook()
-        except Exception:
-            logger.exception("uwsgi.atexit raised an error")
+    call_hook(module, "atexit")
     if threading.current_thread() is threading.main_thread():
         atexit._run_exitfuncs()
     sys.stdout.flush()

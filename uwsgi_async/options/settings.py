@@ -12,6 +12,7 @@ from uwsgi_async.options.caching import CacheOptions
 from uwsgi_async.options.cheaper import CheaperOptions
 from uwsgi_async.options.declare import option
 from uwsgi_async.options.loading import AppOptions, LoadOptions, StaticOptions
+from uwsgi_async.options.loggers import LoggerOptions, NameOptions
 from uwsgi_async.options.stats import StatsOptions
 from uwsgi_async.options.system import SystemOptions
 
@@ -398,6 +399,8 @@ class Options:
     system: SystemOptions = field(default_factory=SystemOptions)
     stats: StatsOptions = field(default_factory=StatsOptions)
     log: LogOptions = field(default_factory=LogOptions)
+    loggers: LoggerOptions = field(default_factory=LoggerOptions)
+    names: NameOptions = field(default_factory=NameOptions)
     loop: LoopOptions = field(default_factory=LoopOptions)
     locks: LockOptions = field(default_factory=LockOptions)
     queue: QueueOptions = field(default_factory=QueueOptions)
