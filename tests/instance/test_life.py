@@ -208,7 +208,7 @@ def test_a_request_that_takes_no_notice_of_its_cancellation_ends_with_its_worker
 def test_harakiri_verbose_logs_the_whole_stack(place: Path) -> None:
     with instance(place, "--harakiri", "0.2", "--harakiri-verbose") as process:
         assert status(process, "/sleep/100") == 504
-        process.wait_for(r"HARAKIRI on .*it was waiting at \n  File (.*\n)+.*app\.py\", line \d+, in application")
+        process.wait_for(r"HARAKIRI on .*it was waiting at .*\n  File (.*\n)+.*app\.py\", line \d+, in application")
 
 
 def test_an_app_that_exits_ends_its_worker_but_no_other_request(place: Path) -> None:

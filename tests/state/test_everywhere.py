@@ -198,7 +198,7 @@ def test_what_cannot_be_made_ends_the_start_with_a_sentence(place: Path) -> None
         ["--metric", "two words"],
     ):
         status, output = run("--http-socket", "127.0.0.1:0", *words, "app.py", cwd=place)
-        assert status == 1
+        assert status == 2
         assert output.startswith("uwsgi-async: ")
         assert "Traceback" not in output
 

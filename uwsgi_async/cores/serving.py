@@ -121,15 +121,15 @@ def _log_harakiri(request: Request, error: BaseException) -> None:
     """Log where a request was waiting when it was cancelled, or where its thread is."""
     thread = sys._current_frames().get(request.thread) if request.thread else None
     stack = traceback.extract_tb(error.__traceback__) if thread is None else traceback.extract_stack(thread)
-    if request.connection.pool.options.harakiri_verbose:
-        where = "\n" + "".join(stack.format()).rstrip()
-    else:
-        where = _app_line(stack)
     logger.error(
         "HARAKIRI on core %d: %s had run %.3f s; %s %s",
         request.core.id, _name(request), request.elapsed,
-        "it was waiting at" if thread is None else "its thread goes on at", where,
+        "it was waiting at" if thread is None else "its thread goes on at", _app_line(stack),
     )  # fmt: skip
+    if request.connection.pool.options.harakiri_verbose:
+        # Line by line: a message with line ends in it would be escaped, as all that a client may have sent.
+        for line in "".join(stack.format()).splitlines():
+            logger.error("%s", line)
 
 
 def _app_line(stack: traceback.StackSummary) -> str:
