@@ -157,7 +157,7 @@ def in_a_file(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape")
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(FILES)
 def test_no_text_in_any_format_crashes_and_every_error_has_a_file_and_a_line(file: tuple[str, str]) -> None:
     kind, text = file

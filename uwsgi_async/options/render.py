@@ -9,6 +9,7 @@ import re
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Final, Literal, get_args, get_origin
 
 from uwsgi_async.options import catalog
@@ -104,12 +105,20 @@ def render_search(subject: str) -> str:
     return "\n".join([*_grouped(found), *rest, *([_examples(examples)] if examples else [])]).rstrip("\n")
 
 
-def _topics() -> Iterator[_Topic]:
-    """Yield all there is to tell, in the order of ``--help``."""
+@cache
+def _topics() -> tuple[_Topic, ...]:
+    """Return all there is to tell, in the order of ``--help``."""
+    return (*_options(), *_words())
+
+
+def _options() -> Iterator[_Topic]:
     for subsystem in groups():
         title = title_of(subsystem)
         for declared in declarations(subsystem):
             yield _topic(declared.flags, _placeholder(declared), _meaning(declared), title)
+
+
+def _words() -> Iterator[_Topic]:
     letters = {word: letter for letter, word in SHORT.items()}
     for names, value, meaning in HELP:
         known = tuple(each for name in names for each in (name, letters.get(name, "")) if each)
