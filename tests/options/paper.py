@@ -52,7 +52,7 @@ class Paper:
         return "10.0.0.1"
 
     def facts(self) -> Mapping[str, str]:
-        return {"h": self.hostname, "v": "/etc/apps"}
+        return {"h": self.hostname, "v": "/etc/apps", "k": "2"}
 
 
 def is_option(name: str) -> bool:

@@ -1,9 +1,11 @@
 import dataclasses
+import re
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+import uwsgi_async
 from uwsgi_async.options.build import by_field, subsystems
 from uwsgi_async.options.declare import Declaration, declarations
 from uwsgi_async.options.docs import render_docs
@@ -61,3 +63,13 @@ def test_each_default_reads_back_from_its_text(declared: Declaration) -> None:
 def test_docs_options_md_is_current() -> None:
     docs = Path(__file__).parents[2] / "docs" / "options.md"
     assert docs.read_text() == render_docs(), "run: python -m uwsgi_async.options > docs/options.md"
+
+
+def test_all_options_together_are_known_where_an_instance_is_put_together_only() -> None:
+    root = Path(uwsgi_async.__file__).parent
+    knowing = {
+        path.relative_to(root).parts[0]
+        for path in root.rglob("*.py")
+        if re.search(r"^from uwsgi_async.options.settings import .*\bOptions\b", path.read_text(), re.MULTILINE)
+    }
+    assert knowing <= {"__init__.py", "cli.py", "commands", "instance", "options"}

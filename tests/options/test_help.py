@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 
@@ -11,11 +12,12 @@ from tests.command import COMMAND, program
 from tests.options.paper import Paper
 from uwsgi_async.options import catalog
 from uwsgi_async.options.build import by_field, groups
-from uwsgi_async.options.commandline import CHECK, configure
+from uwsgi_async.options.commandline import CHECK, check, configure
 from uwsgi_async.options.config.words import HELP, WORDS
 from uwsgi_async.options.render import EXAMPLES, dashed, render_help, render_search, title_of
 from uwsgi_async.options.resolve import names
 
+DOCS = Path(__file__).parents[2] / "docs" / "configuration.md"
 FILES = {"app.ini": "[uwsgi]\nmodule = x\nchdir = /%(region)\nset-ph = region=eu\n[production]\nmodule = y\n"}
 
 
@@ -96,3 +98,10 @@ def test_nobody_needs_to_read_it_to_its_end(tmp_path: Path) -> None:
         assert process.end() == 0
         assert "Traceback" not in process.output
         assert process.output.startswith("usage: uwsgi-async")
+
+
+@pytest.mark.parametrize(("kind", "text"), re.findall(r"```(ini|toml)\n(.*?)```", DOCS.read_text(), re.DOTALL))
+def test_a_file_in_the_documentation_starts(kind: str, text: str) -> None:
+    name = "pyproject.toml" if "tool." in text else f"app.{kind}"
+    told, starts = check([name], Paper({name: text}, {"DEBUG": "1"}))
+    assert starts, told

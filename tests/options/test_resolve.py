@@ -23,6 +23,12 @@ def test_all_wrong_lines_are_reported_at_once() -> None:
     assert [line.split(": ")[0] for line in str(caught.value).split("\n")] == [f"app.ini:{n}" for n in (2, 3, 4, 5)]
 
 
+def test_a_line_in_a_loop_is_told_once() -> None:
+    with pytest.raises(OptionError) as caught:
+        configured("for = a b c\nemperor = /etc/x\nendfor =")
+    assert len(str(caught.value).split("\n")) == 1
+
+
 def test_unsupported_options_can_be_ignored() -> None:
     world = Paper({"app.ini": "[uwsgi]\nemperor = /etc\nprocesses = 2"})
     resolution = configure(["--ignore-unsupported", "app.ini"], world)

@@ -53,3 +53,10 @@ STATIC = {
     "a type is found for capital letters too": "uWSGI has none for A.TXT",
 }
 """Static files: all of it is tested in test_static."""
+
+LOGS = {
+    "what a client sends is escaped": "uWSGI lets it end the line and write another, or command a terminal",
+    "a variable in quotes cannot end them": "uWSGI writes quotes as they are, and so a client may forge fields",
+    "rss and vsz are always there": "uWSGI measures them with memory-report alone",
+}
+"""Request lines: the first two are tested in test_logs from both sides."""

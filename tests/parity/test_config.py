@@ -20,7 +20,7 @@ import pytest
 
 from tests.parity.oracle import binary
 from uwsgi_async.errors import OptionError
-from uwsgi_async.options.commandline import configure
+from uwsgi_async.options.commandline import check, configure
 from uwsgi_async.options.config.readers import READERS
 from uwsgi_async.options.config.world import Machine
 
@@ -217,6 +217,22 @@ def test_the_other_formats_say_the_same_as_ini(
         told.append(told_by_ours(place, [f"--{name}", f"app.{name}"], ENVIRONMENT, capsys)[2:])
     assert told[0] == told[1]
     assert told[0] == told_by_the_oracle(place, ["--ini", "app.ini"], ENVIRONMENT)[2:]
+
+
+@pytest.mark.parametrize("name", DEPLOYMENTS)
+def test_a_file_starts_or_one_sentence_a_line_says_why_not(
+    place: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place)
+    world = Machine()
+    world.environ = ENVIRONMENT
+    text, starts = check([option_of(name), name], world)
+    sentences = [line for line in text.partition(";end of configuration")[2].splitlines() if line.startswith("  ")]
+    about_all = ("there is no socket", "there is no app", "the environment's ")
+    about_lines = [line for line in sentences if not line.lstrip().startswith(about_all)]
+    assert all(re.match(r"  [\w./-]+\.(ini|ya?ml):\d+: ", line) for line in about_lines), about_lines
+    assert text.endswith("it would start" if starts else "it would not start")
+    assert starts or "not possible:" in text
 
 
 def test_there_are_enough_deployments_and_every_format_has_a_reader() -> None:

@@ -87,7 +87,7 @@ def check(argv: Sequence[str], world: World | None = None) -> tuple[str, bool]:
         except OptionError as error:
             problems.append(str(error))
     lines = [show(reading), ""]
-    for title, sentences in (("without effect", resolution.remarks), ("not possible", problems)):
+    for title, sentences in (("good to know", resolution.remarks), ("not possible", problems)):
         if sentences:
             lines += [f"{title}:", *(f"  {sentence}" for sentence in sentences), ""]
     lines.append("it would not start" if problems else "it would start")

@@ -84,9 +84,7 @@ def resolve(reading: Reading) -> Resolution:
     if not problems:
         options = assemble(values)
         problems += conflicts(options)
-    if problems:
-        options = None
-    return Resolution(options, tuple(problems), tuple(dict.fromkeys(remarks)))
+    return Resolution(None if problems else options, tuple(dict.fromkeys(problems)), tuple(dict.fromkeys(remarks)))
 
 
 def name_of(entry: Entry) -> str:
