@@ -75,7 +75,7 @@ def _start(resolution: Resolution, words: Sequence[str], surroundings: Surroundi
     if log is not None:
         launch.go_to_background(log)
         options = replace(options, loggers=replace(options.loggers, logto=log))
-    with_master = process.master or process.processes > 1 or options.cheaper.adapts
+    with_master = process.master or process.processes > 1 or options.cheaper.adapts or options.reload.needs_master
     if not with_master:
         serve_as_init()
     with logging_to(options) as logs:

@@ -21,12 +21,14 @@ from anyio.abc import TaskGroup
 from uwsgi_async.api.statistics import InstanceStatistics
 from uwsgi_async.errors import UwsgiAsyncError
 from uwsgi_async.instance.channel import Message, Reload, Stop
+from uwsgi_async.instance.controls import Controls
 from uwsgi_async.instance.daemon import Launch
 from uwsgi_async.instance.generation import Generation
 from uwsgi_async.instance.keeper import IDLE
 from uwsgi_async.instance.logs.collector import Collector
 from uwsgi_async.instance.logs.process import ProcessLogs
 from uwsgi_async.instance.logs.rotator import Rotator
+from uwsgi_async.instance.notify import Notifier
 from uwsgi_async.instance.reaper import Reaper, adopt_descendants
 from uwsgi_async.instance.scoreboard import Header, State
 from uwsgi_async.instance.server import open_listeners
@@ -62,20 +64,25 @@ async def run_master(options: Options, logs: ProcessLogs, read_options: Callable
         if options.system.daemonize is not None:
             launch.report()
         holdings = Holdings(listeners, files, state, Collector(logs))
-        master = Master(holdings, Rotator(logs, options.loggers), read_options)
+        master = Master(options, holdings, Rotator(logs, options.loggers), read_options)
+        controls = Controls(options, master, stack)
+        files += controls.files  # the same list as in holdings: the guardian removes them
         state.observe(master.glance)
-        await master.run(options, launch, StatsServer(options.stats, faces, master))
+        await master.run(launch, StatsServer(options.stats, faces, master), controls)
 
 
 class Master:
     """The life of the master. `reload` and `stop` may be called at any time, from its event loop."""
 
-    def __init__(self, holdings: Holdings, rotator: Rotator, read_options: Callable[[], Options]) -> None:
+    def __init__(
+        self, options: Options, holdings: Holdings, rotator: Rotator, read_options: Callable[[], Options]
+    ) -> None:
+        self.options = options  # of the last generation that came to serve
+        self._notifier = Notifier.from_environment()
         self._holdings = holdings
         self._rotator = rotator
         self._read_options = read_options
         self._reaper = Reaper()
-        self._die_on_term = True
         self._generation: Generation | None = None
         self._generations: list[Generation] = []  # all that have not ended
         self._beginning: Generation | None = None
@@ -83,7 +90,7 @@ class Master:
         self._start = anyio.CancelScope()
         self._started = time.time_ns() // 1000
         self._reloads = self._failed_reloads = 0
-        self._reload_wanted = False
+        self._reload_wanted: tuple[str, bool] | None = None  # why, and whether brutally
         self._reloading = False
         self._stopping = False
         self._tasks: TaskGroup | None = None
@@ -91,10 +98,9 @@ class Master:
     def __repr__(self) -> str:
         return f"<Master {os.getpid()}: {self._generation!r}>"
 
-    async def run(self, options: Options, launch: Launch, stats: StatsServer) -> None:
+    async def run(self, launch: Launch, stats: StatsServer, controls: Controls) -> None:
         """Start the first generation and serve until `stop`. Raises `UwsgiAsyncError` when it cannot be started."""
         error: UwsgiAsyncError | None = None
-        self._die_on_term = _dies_on_term(options)
         with anyio.open_signal_receiver(*_SIGNALS) as signals:
             async with anyio.create_task_group() as watch:
                 watch.start_soon(self._watch_signals, signals)
@@ -102,14 +108,17 @@ class Master:
                 watch.start_soon(self._holdings.state.maintain)
                 await watch.start(self._holdings.output.run)
                 watch.start_soon(self._rotator.run, self._reopen_logs)
+                watch.start_soon(self._notifier.feed_watchdog)
+                await controls.start(watch)
                 try:
                     async with anyio.create_task_group() as self._tasks:
                         logger.info("spawned the master process (pid: %d)", os.getpid())
-                        self._generation = await self._begin(options)
+                        self._generation = await self._begin(self.options)
                         if self._generation is not None:
                             for name in dict.fromkeys(each.url or each.name for each in self._holdings.listeners):
                                 logger.info("*** uwsgi-async serves %s ***", name)
                             launch.report()
+                            self._notifier.ready("the workers serve")
                 except* UwsgiAsyncError as errors:
                     error = next(each for each in _leaves(errors) if isinstance(each, UwsgiAsyncError))
                 watch.cancel_scope.cancel()
@@ -138,34 +147,46 @@ class Master:
             return None
         return collect(generation.board, self._holdings.listeners, detail)
 
-    def reload(self, *, brutal: bool = False) -> None:
+    def reload(self, reason: str, *, brutal: bool = False) -> None:
         """Begin a reload; one that is asked for while another runs begins behind it, once.
 
         ``brutal``: the old workers are killed as soon as the new ones serve, with the requests that they have.
         """
         if self._stopping or self._tasks is None:
             return
+        if self.options.reload.exit_on_reload:
+            self.stop(f"{reason}, and exit-on-reload")
+            return
         if self._reloading:
-            self._reload_wanted = True
+            self._reload_wanted = reason, brutal
             return
         self._reloading = True
-        self._tasks.start_soon(self._reload, brutal)
+        self._tasks.start_soon(self._reload, reason, brutal)
 
-    def stop(self, reason: str) -> None:
-        """Drain the workers and end; asked for a second time, kill them."""
-        if self._stopping:
+    def stop(self, reason: str, *, brutal: bool = False) -> None:
+        """Drain the workers and end; ``brutal``, or asked for a second time: kill them."""
+        if self._stopping or brutal:
+            self._begin_stop(reason)
             logger.info("%s: killing the workers", reason)
             for generation in self._generations:
                 generation.kill()
             return
         logger.info("%s: finishing the running requests", reason)
-        self._stopping = True
-        self._start.cancel()
+        self._begin_stop(reason)
         for generation in self._generations:
             if generation is self._beginning:
                 generation.kill()  # it does not serve yet, so nobody waits for it
             else:
                 generation.drain(0)
+
+    def _begin_stop(self, reason: str) -> None:
+        self._stopping = True
+        self._start.cancel()
+        self._notifier.stopping(reason)
+
+    def reopen_logs(self) -> None:
+        """Open the log files again, in all processes."""
+        self._rotator.reopen()
 
     async def _begin(self, options: Options) -> Generation | None:
         """Start a generation and wait until all its workers serve; None when the instance is stopped meanwhile."""
@@ -194,9 +215,10 @@ class Master:
         finally:
             self._generations.remove(generation)
 
-    async def _reload(self, brutal: bool) -> None:
+    async def _reload(self, reason: str, brutal: bool) -> None:
         began = time.monotonic()
-        logger.info("reloading: starting new workers, the old ones serve until these do")
+        logger.info("%s: reloading: starting new workers, the old ones serve until these do", reason)
+        self._notifier.reloading(reason)
         old = self._generation
         assert old is not None
         self._reloads += 1
@@ -208,24 +230,25 @@ class Master:
             if not old.board.closed:
                 old.board.header[Header.FAILED_RELOADS] = self._failed_reloads
             logger.error("the reload has failed, the old workers go on: %s", error)
+            self._notifier.ready(f"the reload has failed, the old workers go on: {error}")
         else:
             if new is None:
                 return
-            self._generation = new
+            self._generation, self.options = new, new.options
             if new.options.loggers.log_reopen:
                 self._rotator.reopen()
             if new.options.loggers != old.options.loggers:
                 logger.warning("the options of the log have changed: the workers follow, the master does at a restart")
-            self._die_on_term = _dies_on_term(new.options)
             if brutal:
                 old.kill()
             else:
                 old.drain(IDLE)
             logger.info("reloaded in %.2f s: the new workers serve", time.monotonic() - began)
+            self._notifier.ready("the new workers serve")
         self._reloading = False
-        if self._reload_wanted:
-            self._reload_wanted = False
-            self.reload()
+        if self._reload_wanted is not None:
+            (reason, brutal), self._reload_wanted = self._reload_wanted, None
+            self.reload(reason, brutal=brutal)
 
     def _reopen_logs(self) -> None:
         for generation in self._generations:
@@ -233,7 +256,7 @@ class Master:
 
     def _handle(self, message: Message) -> None:
         if isinstance(message, Reload):
-            self.reload()
+            self.reload("reload() was called")
         elif isinstance(message, Stop):
             self.stop("stop() was called")
 
@@ -243,11 +266,11 @@ class Master:
                 self._reaper.collect()
                 self._holdings.state.mend()
             elif number == signal.SIGHUP:
-                self.reload()
+                self.reload("SIGHUP received")
             elif number == signal.SIGUSR2:
                 self._rotator.reopen()
-            elif number == signal.SIGTERM and not self._die_on_term:
-                self.reload(brutal=True)
+            elif number == signal.SIGTERM and not _dies_on_term(self.options):
+                self.reload("SIGTERM received", brutal=True)
             else:
                 self.stop(f"{signal.Signals(number).name} received")
 

@@ -13,6 +13,7 @@ from uwsgi_async.options.cheaper import CheaperOptions
 from uwsgi_async.options.declare import option
 from uwsgi_async.options.loading import AppOptions, LoadOptions, StaticOptions
 from uwsgi_async.options.loggers import LoggerOptions, NameOptions
+from uwsgi_async.options.reloading import ReloadOptions
 from uwsgi_async.options.stats import StatsOptions
 from uwsgi_async.options.system import SystemOptions
 
@@ -394,6 +395,7 @@ class Options:
     app: AppOptions = field(default_factory=AppOptions)
     static: StaticOptions = field(default_factory=StaticOptions)
     process: ProcessOptions = field(default_factory=ProcessOptions)
+    reload: ReloadOptions = field(default_factory=ReloadOptions)
     cache: CacheOptions = field(default_factory=CacheOptions)
     cheaper: CheaperOptions = field(default_factory=CheaperOptions)
     system: SystemOptions = field(default_factory=SystemOptions)

@@ -1,0 +1,38 @@
+"""The options of reloads: what makes an instance reload, and how its master is told to.
+
+What lives here: one subsystem of `settings.Options`. What does not: all other ones (`settings`).
+"""
+
+from dataclasses import dataclass
+
+from uwsgi_async.options.declare import option
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReloadOptions:
+    """When to reload, and how the master is told. For `instance.master`."""
+
+    touch_reload: tuple[str, ...] = option(
+        (), "touch-reload", repeat=True, help="reload when this file is touched, made or removed"
+    )
+    fs_reload: tuple[str, ...] = option(
+        (), "fs-reload", repeat=True, help="reload when this file, or what is directly in this directory, has changed"
+    )
+    fs_brutal_reload: tuple[str, ...] = option(
+        (), "fs-brutal-reload", repeat=True, help="the same, and the old workers do not finish their requests"
+    )
+    exit_on_reload: bool = option(False, "exit-on-reload", help="stop instead of reloading: somebody else starts again")
+    master_fifo: tuple[str, ...] = option(
+        (),
+        "master-fifo",
+        repeat=True,
+        help="obey the letters that are written to this named pipe; ten at most, the first is slot 0",
+    )
+    notify_socket: str | None = option(
+        None, "notify-socket", help="log the datagrams that are sent to this UNIX socket"
+    )
+
+    @property
+    def needs_master(self) -> bool:
+        """Whether something is asked for that only a master does."""
+        return self != ReloadOptions()
