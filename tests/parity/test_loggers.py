@@ -118,7 +118,7 @@ def normal(log: str) -> list[str]:
     log = re.sub(r"\] (0\.0\.0\.0)? \(\) \{22 vars in \d+ bytes\}", "] ADDRESS", log)  # of a client at a UNIX socket
     log = re.sub(r"\[\w{3} \w{3} [ \d]\d [\d:]{8} \d{4}\]", "[TIME]", log)
     log = re.sub(r"\w{3} [ \d]\d [\d:]{8} ", "TIME ", log)
-    log = re.sub(r" in \d+ msecs \(HTTP/1.1 200\) \d+ headers in \d+ bytes \(1 switches on core \d+\)", " LINE", log)
+    log = re.sub(r" in \d+ msecs \(HTTP/1.1 200\) \d+ headers in \d+ bytes \(\d+ switches on core \d+\)", " LINE", log)
     return sorted(line for line in log.split("\n") if re.search("printed|logged|generated", line))
 
 
