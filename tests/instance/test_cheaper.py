@@ -259,6 +259,13 @@ def test_an_idle_instance_sends_its_workers_home_and_gets_them_back(place: Path)
         assert ask(process)["pid"] != before
 
 
+def test_a_worker_that_is_still_loading_is_not_idle(place: Path) -> None:
+    (place / "app.py").write_text(f"import time\ntime.sleep(0.6)\n{APP}")
+    with instance(place, "--idle", "0.2", "--check-interval", "0.05", "--lazy-apps") as process:
+        process.wait_for("workers have been inactive")
+        assert process.output.index("uwsgi-async serves") < process.output.index("workers have been inactive")
+
+
 def test_an_idle_instance_can_be_stopped_while_it_sleeps(place: Path) -> None:
     with instance(place, "--cheap") as process:
         process.wait_for("cheap mode enabled")

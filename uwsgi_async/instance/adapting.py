@@ -115,7 +115,9 @@ async def adapt(crew: Crew, options: Options, listeners: Sequence[Listener], sto
         load = crew.look(listeners)
         if cheaper.cheaper:
             crew.adjust(crew.cheaper.decide(load))
-        if idle.is_over(load, crew.requests):
+        if not all(keeper.ready for keeper in crew.wanted):
+            idle = _Idleness(cheaper.idle)  # who has not begun to serve has not been idle
+        elif idle.is_over(load, crew.requests):
             logger.info("workers have been inactive for more than %g seconds (option idle)", cheaper.idle)
             if cheaper.die_on_idle:
                 stop()
