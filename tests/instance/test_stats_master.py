@@ -187,14 +187,9 @@ def test_the_socket_file_is_gone_with_the_instance(place: Path) -> None:
 
 
 def test_uwsgi_connect_and_read_reads_it(place: Path) -> None:
-    from tests.parity.oracle import binary
+    from tests.parity.oracle import require
 
-    try:
-        uwsgi = str(binary())
-    except RuntimeError as error:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(str(error))
+    uwsgi = str(require())
     with instance(place):
         result = subprocess.run([uwsgi, "--connect-and-read", str(place / "stats")], capture_output=True, timeout=20)
     assert json.loads(result.stderr)["version"] == "2.0.31"  # uWSGI logs what it reads

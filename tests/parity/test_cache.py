@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from tests.parity.harness import Running, start_oracle, start_ours
-from tests.parity.oracle import binary
+from tests.parity.oracle import require
 
 pytestmark = [pytest.mark.parity, pytest.mark.timeout(120)]
 
@@ -58,12 +58,7 @@ Operation = tuple[str, list[Any]]
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, Running]]:
-    try:
-        binary()
-    except RuntimeError as error:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(str(error))
+    require()
     tmp = tmp_path_factory.mktemp("parity")
     with start_oracle("cache.py", tmp, *OPTIONS) as oracle, start_ours("cache.py", tmp, *OPTIONS) as ours:
         yield oracle, ours

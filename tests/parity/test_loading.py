@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import venv
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.parity.harness import Running, start
-from tests.parity.oracle import binary
+from tests.parity.oracle import require
 from tests.parity.test_parity import packet, told
 
 pytestmark = [pytest.mark.parity, pytest.mark.timeout(120)]
@@ -46,12 +45,7 @@ factory = lambda: make("made")
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory in which both servers are started."""
-    try:
-        binary()
-    except RuntimeError as error:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(str(error))
+    require()
     place = tmp_path_factory.mktemp("place")
     for name in (
         "app.py",

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.parity.oracle import binary, home
+from tests.parity.oracle import binary, home, require
 
 pytestmark = [pytest.mark.parity, pytest.mark.timeout(120)]
 
@@ -50,12 +50,7 @@ CASES = {
 
 @pytest.fixture(scope="module", autouse=True)
 def _oracle() -> None:
-    try:
-        binary()
-    except RuntimeError as error:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(str(error))
+    require()
 
 
 @pytest.mark.parametrize("case", CASES)

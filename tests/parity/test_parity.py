@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator
 
@@ -11,7 +10,7 @@ import pytest
 
 from tests.parity.differences import ENVIRON, HEADERS
 from tests.parity.harness import Running, Seen, start_oracle, start_ours
-from tests.parity.oracle import binary
+from tests.parity.oracle import require
 
 pytestmark = [pytest.mark.parity, pytest.mark.timeout(120)]
 
@@ -26,12 +25,7 @@ LINE = re.compile(
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, Running]]:
     """The oracle and our server, with the same app."""
-    try:
-        binary()
-    except RuntimeError as error:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(str(error))
+    require()
     tmp = tmp_path_factory.mktemp("parity")
     with start_oracle("surface.py", tmp) as oracle, start_ours("surface.py", tmp) as ours:
         yield oracle, ours

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.parity.harness import Running, start_oracle, start_ours
-from tests.parity.oracle import binary
+from tests.parity.oracle import require
 
 pytestmark = [pytest.mark.parity, pytest.mark.timeout(120)]
 
@@ -22,12 +21,7 @@ Both = dict[str, Running]
 @pytest.fixture(scope="module", params=["master", "alone"])
 def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
     """The oracle and our server, with the same app."""
-    try:
-        binary()
-    except RuntimeError as error:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(str(error))
+    require()
     tmp = tmp_path_factory.mktemp("parity")
     words = ["--mode", "green", "--pidfile", str(tmp / "pid"), "--procname-prefix", "pre-"]
     if request.param == "master":

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from tests.parity.harness import Running, start_oracle, start_ours
-from tests.parity.oracle import binary
+from tests.parity.oracle import require
 
 pytestmark = [pytest.mark.parity, pytest.mark.timeout(120)]
 
@@ -44,12 +44,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, Ru
 
 
 def need_oracle() -> None:
-    try:
-        binary()
-    except RuntimeError as error:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(str(error))
+    require()
 
 
 def run(server: Running, operations: list[Operation]) -> list[Any]:

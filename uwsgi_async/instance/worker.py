@@ -88,7 +88,7 @@ def work(process: WorkerProcess, assignment: Assignment) -> int:
         return EXIT_LOAD
     except SystemExit as error:  # in the app while it was imported, or in its hooks
         return error.code if isinstance(error.code, int) else int(error.code is not None)
-    except BaseException:
+    except BaseException:  # the end of the process: raised again, it would run into the fork server's frames
         logger.exception("worker %d ends because of an error", process.worker)
         return 1
     return 0

@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import pytest
 
-from tests.parity.oracle import binary, home
+from tests.parity.oracle import home, require
 from tests.state.cache.making import one
 from uwsgi_async import run
 from uwsgi_async.state.cache.local import LocalCache, quotient
@@ -95,12 +94,7 @@ async def remote(tmp: Path) -> AsyncIterator[Engine]:
 
 @asynccontextmanager
 async def real_uwsgi(tmp: Path) -> AsyncIterator[Engine]:
-    try:
-        program = binary()
-    except RuntimeError as error:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(str(error))
+    program = require()
     path = tmp / "real.sock"
     words = ["--socket", str(path), "--cache2", f"name=first,{SPEC}", "--cache2", f"name=other,{SPEC}"]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}

@@ -12,8 +12,6 @@ What lives here: `respond`. What does not: sockets and limits (`server`), the co
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from uwsgi_async.api.statistics import InstanceStatistics
 from uwsgi_async.instance.scoreboard import State
 from uwsgi_async.instance.statistics.document import encode
@@ -23,8 +21,6 @@ from uwsgi_async.wire.http import RequestHead, response_head
 
 METHODS = ("GET", "HEAD")
 METRICS = "/metrics"
-
-Render = Callable[[InstanceStatistics], bytes]
 
 _TEXT = "text/plain; charset=utf-8"
 _OPEN = ("Access-Control-Allow-Origin", "*")  # as in uWSGI: dashboards in browsers read the statistics
