@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 import tempfile
+import time
 
 import anyio
 import pytest
@@ -185,11 +186,11 @@ async def test_a_request_may_wait_for_its_own_connection():
 
 
 async def test_async_sleep_sleeps_at_least_so_long():
-    started = anyio.current_time()
+    started = time.monotonic()
     poller = open_poller()
     await uwsgi_async.async_sleep(0.05)
     poller.release()
-    assert anyio.current_time() - started >= 0.049
+    assert time.monotonic() - started >= 0.045  # uvloop's clock has whole milliseconds and is read once a turn
 
 
 async def test_async_connect_gives_a_connected_fd():
