@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -79,6 +80,11 @@ def ask(process: Process, path: str = "/") -> Any:
 
 def pids(process: Process) -> dict[int, int]:
     return {worker["id"]: worker["pid"] for worker in ask(process, "/workers")["answer"]}
+
+
+def pid_of(process: Process, what: str) -> int:
+    """The process id of the "zygote", or of the newest "fork server"."""
+    return int(re.findall(rf"spawned the {what} \(pid: (\d+)\)", process.output)[-1])
 
 
 def gone(process: Process) -> bool:

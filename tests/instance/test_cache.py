@@ -147,7 +147,7 @@ def test_nothing_is_left_behind(place: Path, number: signal.Signals) -> None:
     with instance(place, "--master", "--processes", "2") as process:
         call_all(process, 2, "cache_set", "k", "v")
         pids = process.family()
-        assert len(pids) == 4
+        assert len(pids) == 5
         os.kill(process.popen.pid, number)
         process.wait_until(lambda: not process.family())
     names = [name for name in os.listdir("/dev/shm") if NAMES.match(name)]

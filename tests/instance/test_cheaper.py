@@ -216,8 +216,8 @@ QUICK = ("--check-interval", "0.1", "--cheaper-overload", "1")
 
 
 def workers(process: Process) -> int:
-    """How many workers have a process: the master and the fork server are the rest of the family."""
-    return len(process.family()) - 2
+    """How many workers have a process: the master, the zygote and the fork server are the rest of the family."""
+    return len(process.family()) - 3
 
 
 def test_workers_come_with_the_load_and_go_with_it(place: Path) -> None:

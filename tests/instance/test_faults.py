@@ -15,7 +15,7 @@ from urllib.request import urlopen
 import pytest
 
 from tests.command import Process
-from tests.instance.harness import APP, Client, ask, gone, instance, pids
+from tests.instance.harness import APP, Client, ask, gone, instance, pid_of, pids
 from uwsgi_async.errors import BrokenError
 from uwsgi_async.instance import forkserver
 from uwsgi_async.instance.channel import Channel, Hello, pair
@@ -93,8 +93,7 @@ def test_killed_workers_lose_only_the_requests_that_they_held(place: Path) -> No
 def test_a_killed_fork_server_loses_no_request(place: Path) -> None:
     with instance(place, "--processes", "2") as process:
         crowd = Crowd(process)
-        (fork_server,) = process.family() - set(pids(process).values()) - {process.popen.pid}
-        os.kill(fork_server, signal.SIGKILL)
+        os.kill(pid_of(process, "fork server"), signal.SIGKILL)
         process.wait_for("the fork server was killed by signal 9")
         crowd.wait_for(5)
         crowd.end()
@@ -190,8 +189,8 @@ def test_a_fork_that_the_system_refuses_ends_no_fork_server(
 
     monkeypatch.setattr(os, "fork", refuse)
     with caplog.at_level(logging.ERROR, "uwsgi_async"):
-        assert forkserver._fork() is False
-    assert "a worker cannot be forked: Resource temporarily unavailable" in caplog.text
+        assert forkserver.fork_orphan() is False
+    assert "a process cannot be forked: Resource temporarily unavailable" in caplog.text
 
 
 @pytest.mark.anyio

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.command import server
-from tests.instance.harness import APP, Client, ask, gone, instance, lose, pids, starting, status
+from tests.instance.harness import APP, Client, ask, gone, instance, lose, pid_of, pids, starting, status
 
 
 @pytest.fixture
@@ -121,9 +121,8 @@ def test_a_reload_whose_app_does_not_come_to_an_end_can_be_stopped(place: Path) 
 def test_an_instance_without_a_fork_server_can_be_stopped(place: Path) -> None:
     with instance(place) as process:
         worker = ask(process)["pid"]
-        (fork_server,) = process.family() - {worker, process.popen.pid}
         (place / "app.py").write_text("this is no Python")
-        os.kill(fork_server, signal.SIGKILL)
+        os.kill(pid_of(process, "fork server"), signal.SIGKILL)
         process.wait_for(r"the fork server cannot be replaced: .*starting another in")
         os.kill(worker, signal.SIGKILL)
         process.popen.send_signal(signal.SIGTERM)
@@ -133,10 +132,9 @@ def test_an_instance_without_a_fork_server_can_be_stopped(place: Path) -> None:
 
 def test_a_dead_fork_server_is_replaced_before_it_is_needed(place: Path) -> None:
     with instance(place) as process:
-        (fork_server,) = process.family() - {ask(process)["pid"], process.popen.pid}
-        os.kill(fork_server, signal.SIGKILL)
+        os.kill(pid_of(process, "fork server"), signal.SIGKILL)
         process.wait_for(r"the fork server was killed by signal 9 \(SIGKILL\): starting another")
-        process.wait_until(lambda: len(process.family()) == 3)
+        process.wait_until(lambda: process.output.count("spawned the fork server") == 2)
 
 
 def test_a_hanging_worker_does_not_outlive_its_master_by_more_than_the_mercy(place: Path) -> None:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.command import run, server
-from tests.instance.harness import APP, ask, gone, instance, lose, pids, status
+from tests.instance.harness import APP, ask, gone, instance, lose, pid_of, pids, status
 
 
 @pytest.fixture
@@ -95,13 +95,14 @@ def test_sigterm_ends_the_instance_when_its_requests_are_answered(place: Path) -
         assert "Traceback" not in process.output
 
 
-@pytest.mark.parametrize("victim", ["master", "fork server", "worker"])
+@pytest.mark.parametrize("victim", ["master", "zygote", "fork server", "worker"])
 def test_nothing_is_left_behind_when_a_process_is_killed(place: Path, victim: str) -> None:
     with instance(place, "--processes", "2") as process:
-        workers = set(pids(process).values())
-        master = process.popen.pid
-        (fork_server,) = process.family() - workers - {master}
-        os.kill({"master": master, "fork server": fork_server, "worker": min(workers)}[victim], signal.SIGKILL)
+        if victim == "master":
+            pid = process.popen.pid
+        else:
+            pid = pids(process)[1] if victim == "worker" else pid_of(process, victim)
+        os.kill(pid, signal.SIGKILL)
         if victim != "master":
             process.popen.send_signal(signal.SIGTERM)
         process.end()
@@ -111,8 +112,7 @@ def test_nothing_is_left_behind_when_a_process_is_killed(place: Path, victim: st
 def test_a_dead_fork_server_is_replaced_when_a_worker_is_wanted(place: Path) -> None:
     with instance(place) as process:
         worker = ask(process)["pid"]
-        (fork_server,) = process.family() - {worker, process.popen.pid}
-        os.kill(fork_server, signal.SIGKILL)
+        os.kill(pid_of(process, "fork server"), signal.SIGKILL)
         assert ask(process)["pid"] == worker
         os.kill(worker, signal.SIGKILL)
         process.wait_for("the fork server was killed by signal 9")

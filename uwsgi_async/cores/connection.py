@@ -97,6 +97,11 @@ class Connection:
         state = "closed" if self.closed else "lingering" if self.lingering else "parked" if self.parked else "served"
         return f"<Connection fd={self.fd} peer={self.peer or '-'} {state}>"
 
+    @property
+    def idle(self) -> bool:
+        """Whether no byte of a request has been received, and none is answered."""
+        return self.parked and self.reader is None
+
     # --- events -----------------------------------------------------------------------------------------------
 
     def on_event(self, mask: int) -> None:

@@ -1,6 +1,7 @@
 """Accepting: one listening socket, its protocol, and what to do when the machine or the worker is full.
 
-What lives here: `Acceptor`. What does not: opening the socket (`instance.listeners`), reading from connections.
+What lives here: `Acceptor` and `SocketAcceptor`. What does not: opening the socket (`instance.listeners`), reading from
+connections, taking over those of another worker (`handover`).
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import errno
 import logging
 import socket
+from abc import ABC, abstractmethod
 
 from uwsgi_async.cores.connection import Connection, ConnectionProtocol
 from uwsgi_async.cores.pool import Pool
@@ -22,21 +24,19 @@ _RETRY = 0.1  # seconds
 _OVERLOAD = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
-class Acceptor:
-    """Accepts connections from one listening socket, as long as the pool takes them.
+class Acceptor(ABC):
+    """Takes connections out of a socket, as long as the pool takes them.
 
     The socket is level-triggered, unlike connections: what is not accepted now is announced again. It is not
     watched while ``max_connections`` are open or the machine is out of file descriptors.
     """
 
-    def __init__(self, sock: socket.socket, protocol: ConnectionProtocol, pool: Pool) -> None:
+    def __init__(self, sock: socket.socket, pool: Pool) -> None:
         self._sock = sock
         self._fd = sock.fileno()
-        self._protocol = protocol
         self._pool = pool
         self._watched = False
         self._retry: Timer | None = None
-        self._is_tcp = sock.family in (socket.AF_INET, socket.AF_INET6)
         self.resume()
 
     def __repr__(self) -> str:
@@ -63,7 +63,7 @@ class Acceptor:
                 self._pause()
                 return
             try:
-                sock, address = self._sock.accept()
+                self._take()
             except BlockingIOError:
                 return
             except OSError as error:
@@ -71,10 +71,10 @@ class Acceptor:
                     self._wait_for_better_times(error)
                     return
                 continue  # the client was gone before it was accepted
-            sock.setblocking(False)
-            if self._is_tcp:
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            Connection(sock, address[0] if self._is_tcp else "", self._protocol, pool)
+
+    @abstractmethod
+    def _take(self) -> None:
+        """Make a `Connection` of what waits first. Raises OSError, BlockingIOError when nothing waits."""
 
     def _pause(self) -> None:
         if self._watched:
@@ -89,3 +89,19 @@ class Acceptor:
     def _try_again(self) -> None:
         self._retry = None
         self.resume()
+
+
+class SocketAcceptor(Acceptor):
+    """Accepts connections from one listening socket."""
+
+    def __init__(self, sock: socket.socket, protocol: ConnectionProtocol, pool: Pool) -> None:
+        self._protocol = protocol
+        self._is_tcp = sock.family in (socket.AF_INET, socket.AF_INET6)
+        super().__init__(sock, pool)
+
+    def _take(self) -> None:
+        sock, address = self._sock.accept()
+        sock.setblocking(False)
+        if self._is_tcp:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        Connection(sock, address[0] if self._is_tcp else "", self._protocol, self._pool)

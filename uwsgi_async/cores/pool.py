@@ -154,17 +154,11 @@ class Pool:
         self.closing = True
 
     async def drained(self) -> None:
-        """Wait until no request runs and none waits. Raises nothing but the cancellation."""
-        if self.busy or self.ready:
+        """Wait until no request runs, waits or has arrived in part. Accept no more before."""
+        while self.busy or self.ready or any(connection.reader is not None for connection in self.connections):
             self._drained = anyio.Event()
+            self.on_connection_closed = self._drained.set
             await self._drained.wait()
-
-    async def deserted(self) -> None:
-        """Wait until no connection is open. Accept no more before."""
-        while self.connections:
-            gone = anyio.Event()
-            self.on_connection_closed = gone.set
-            await gone.wait()
 
     def worn_out(self) -> str | None:
         """Return why this process should be replaced, as the end of a sentence; None when it need not.

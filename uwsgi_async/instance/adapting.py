@@ -67,12 +67,12 @@ class Crew:
                 :-change
             ]:
                 logger.info("uwsgi-async worker %d cheaped.", keeper.number)
-                keeper.end(0.0)
+                keeper.end(hand_over=True)
 
     def send_home(self) -> None:
         """End all workers."""
         for keeper in self.wanted:
-            keeper.end(0.0)
+            keeper.end(hand_over=False)
 
     def look(self, listeners: Sequence[Listener]) -> Load:
         """Return the load since the last look."""

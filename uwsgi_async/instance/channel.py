@@ -25,20 +25,25 @@ _LATER = frozenset({errno.ENOBUFS, errno.ENOMEM, errno.ETOOMANYREFS})
 
 
 @dataclass(frozen=True, slots=True)
+class Begin:
+    """Master to zygote, with a fork server's end of a channel and the fd of its scoreboard: fork it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Start:
     """Master to fork server, the first message.
 
     With the descriptors of the `DynamicOptions` and of the log (`Collector.for_a_process`).
 
     ``options``: values by the names of their fields. ``listeners``: fd, protocol, name, url and share of each.
-    ``files``: the values of each `OwnFile` of the instance. ``board``: the scoreboard's fd. ``state``: what
+    ``handover``: the fds of its ends. ``files``: the values of each `OwnFile` of the instance. ``state``: what
     `SharedState.attach` needs. ``master``: its process id. ``reloads``: how many there have been.
     """
 
     options: dict[str, Any]
     listeners: list[list[Any]]
+    handover: list[int]
     files: list[list[Any]]
-    board: int
     state: dict[str, Any]
     master: int
     reloads: int
@@ -70,7 +75,7 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """Worker to master, the first message: this is its process."""
+    """Fork server or worker to master, the first message: this is its process."""
 
     pid: int
 
@@ -104,10 +109,10 @@ class Inherit:
 class Drain:
     """Master to worker: accept no more, finish the running requests, end.
 
-    ``idle``: seconds for which idle connections are kept, for requests that may be on their way.
+    ``hand_over``: others go on, and get the idle connections; else these are closed.
     """
 
-    idle: float
+    hand_over: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +146,8 @@ class Published:
 
 
 Message = (
-    Start
+    Begin
+    | Start
     | Loaded
     | Failed
     | Fork
@@ -211,6 +217,16 @@ class Channel:
             return self._receive()
         finally:
             self._sock.setblocking(False)
+
+    def is_called_off(self) -> bool:
+        """Whether the next message is `End`, or the other end is closed. Does not wait, and takes no message."""
+        try:
+            data = self._sock.recv(_LARGEST, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except ConnectionError:
+            return True
+        return not data or isinstance(_decode(data), End)
 
     def _receive(self) -> tuple[Message | None, list[int]]:
         try:

@@ -1,14 +1,15 @@
-"""The fork server of a generation: a fresh interpreter that imports the apps once and forks workers from it.
+"""The fork server of a generation: a process that imports the apps once and forks workers from it.
 
-What lives here: `main`, which the master starts with one end of a channel. What does not: what a worker does
-(`worker`), when one is wanted (`keeper`), what is left to do when the master has died (`guardian`). There is no event
-loop and no thread of ours in this process, so a fork copies a quiet one. Workers are forked twice: the one in the
-middle ends at once, so that the master, which the kernel has named the reaper of its descendants, is the parent of
-every worker, also when this process dies.
+What lives here: `main`, which runs in a fork of the zygote. What does not: where that comes from (`zygote`), what a
+worker does (`worker`), when one is wanted (`keeper`), what is left to do when the master has died (`guardian`). There
+is no event loop and no thread of ours in this process, so a fork copies a quiet one. Workers are forked twice: the one
+in the middle ends at once, so that the master, which the kernel has named the reaper of its descendants, is the parent
+of every worker, also when this process dies.
 """
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -22,9 +23,10 @@ from typing import NoReturn
 
 from uwsgi_async.api.dynamic import switched
 from uwsgi_async.compat.uwsgi_module import UwsgiModule, installed, make_module
+from uwsgi_async.cores.handover import Handover
 from uwsgi_async.errors import UwsgiAsyncError
 from uwsgi_async.handlers.mounts import Apps
-from uwsgi_async.instance.channel import Channel, End, Failed, Fork, Loaded, Reopen, Start
+from uwsgi_async.instance.channel import Channel, End, Failed, Fork, Hello, Loaded, Reopen, Start
 from uwsgi_async.instance.control import WorkerProcess
 from uwsgi_async.instance.dynamic import DynamicOptions
 from uwsgi_async.instance.guardian import guard
@@ -43,15 +45,19 @@ from uwsgi_async.options.settings import Options
 logger = logging.getLogger("uwsgi_async")
 
 
-def main(fd: int) -> int:
-    """Serve the master at the other end of ``fd`` until it closes; return the exit status."""
-    _leave_signals_to_the_master()
+def main(fd: int, board: int) -> int:
+    """Serve the master at the other end of ``fd`` until it closes; return the exit status.
+
+    ``board``: the fd of the scoreboard.
+    """
     channel = Channel(_take(fd))
+    channel.send(Hello(os.getpid()))
     start, fds = channel.receive_blocking()
     if not isinstance(start, Start):
         return 1
+    if channel.is_called_off():
+        return 0
     dynamic_fd, *log = fds
-    os.set_inheritable(start.board, False)
     options = build(**start.options)
     name_process(options.names, "uWSGI fork server")
     os.set_inheritable(dynamic_fd, False)
@@ -77,10 +83,13 @@ def main(fd: int) -> int:
             channel.send(Failed(str(error)))
             return 1
         channel.send(Loaded())
-        return _serve(channel, start, Assignment(options, listeners, load, module, state, logs, dynamic))
+        gc.freeze()  # a collection in a worker would touch, and so copy, every page
+        handover = Handover(*(_take(end) for end in start.handover))
+        assignment = Assignment(options, listeners, handover, load, module, state, logs, dynamic)
+        return _serve(channel, start, board, assignment)
 
 
-def _leave_signals_to_the_master() -> None:
+def leave_signals_to_the_master() -> None:
     """Take no notice of what a whole group of processes gets: the end of the channel is the word to end.
 
     Not by SIG_IGN: programs that the app starts while it is imported would inherit that.
@@ -109,19 +118,19 @@ def _loader(options: Options, module: UwsgiModule) -> Callable[[], Apps]:
     return lambda: apps
 
 
-def _serve(channel: Channel, start: Start, assignment: Assignment) -> int:
+def _serve(channel: Channel, start: Start, board: int, assignment: Assignment) -> int:
     while True:
         message, fds = channel.receive_blocking()
         if message is None:
-            guard(start, assignment.listeners, assignment.options.process.reload_mercy)
+            guard(start, board, assignment.listeners, assignment.options.process.reload_mercy)
             return 0
         if isinstance(message, End):
             return 0
         if isinstance(message, Reopen):
             assignment.logs.reopen()
-        if isinstance(message, Fork) and fds and _fork():
+        if isinstance(message, Fork) and fds and fork_orphan():
             channel.close()
-            _work(message.worker, start, assignment, fds)
+            _work(message.worker, start, board, assignment, fds)
         for fd in fds:
             os.close(fd)
 
@@ -135,27 +144,29 @@ def _share_of(worker: int, assignment: Assignment) -> Assignment:
     return replace(assignment, listeners=own)
 
 
-def _work(worker: int, start: Start, assignment: Assignment, fds: list[int]) -> NoReturn:
+def _work(worker: int, start: Start, board: int, assignment: Assignment, fds: list[int]) -> NoReturn:
     """Be a worker. ``fds``: as they come with `Fork`."""
     channel, console, *pipe = fds
     os.close(console)  # it is the one of the fork server
     if pipe:
         assignment.logs.print_to_master(*pipe)
-    board = Scoreboard.attach(start.board)
     own = _share_of(worker, assignment)
-    master = Channel(socket.socket(fileno=channel))
-    status = work(WorkerProcess(worker, start.master, board, master, own.listeners, own.state), own)
+    master, scoreboard = Channel(socket.socket(fileno=channel)), Scoreboard.attach(board)
+    status = work(WorkerProcess(worker, start.master, scoreboard, master, own.listeners, own.state), own)
     assignment.logs.close()
     os._exit(status)  # not through the frames of the fork server
 
 
-def _fork() -> bool:
-    """Fork a grandchild; True in it. False also when the system refuses: the closed channel tells the master."""
+def fork_orphan() -> bool:
+    """Fork a process that is the master's child, not this one's; True in it.
+
+    False also when the system refuses: the closed channel tells the master.
+    """
     sys.stdout.flush()
     try:
         child = os.fork()
     except OSError as error:
-        logger.error("a worker cannot be forked: %s", error.strerror)
+        logger.error("a process cannot be forked: %s", error.strerror)
         return False
     if child:
         os.waitpid(child, 0)
@@ -163,7 +174,7 @@ def _fork() -> bool:
     try:
         grandchild = os.fork()
     except OSError as error:
-        logger.error("a worker cannot be forked: %s", error.strerror)
+        logger.error("a process cannot be forked: %s", error.strerror)
         os._exit(1)
     if grandchild:
         os._exit(0)

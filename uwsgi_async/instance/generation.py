@@ -117,12 +117,12 @@ class Generation:
         for process in self.processes:
             process.channel.send(Reopen())
 
-    def drain(self, idle: float) -> None:
-        """Let the workers end; each keeps idle connections for ``idle`` seconds."""
+    def drain(self, hand_over: bool) -> None:
+        """Let the workers end. ``hand_over``: another generation goes on, and gets their idle connections."""
         self._drained.set()
         self._become(State.DRAINING)
         for keeper in self._keepers:
-            keeper.end(idle)
+            keeper.end(hand_over)
 
     async def look(self, listeners: Sequence[Listener], detail: Detail) -> InstanceStatistics | None:
         """Let the workers write down what they do, and return the statistics; None when it has ended.
@@ -132,7 +132,7 @@ class Generation:
         asked = []
         for process in self.processes:
             process.published = anyio.Event()
-            if process.ready and process.draining is None and process.channel.send(Publish(detail)):
+            if process.ready and not process.draining and process.channel.send(Publish(detail)):
                 asked.append(process.published)
         with anyio.move_on_after(_PUBLISH):
             for published in asked:
@@ -180,5 +180,5 @@ class Generation:
         """A worker does not come to serve: nobody depends on this generation as long as it has not served."""
         if not self._served:
             self.failed = self.failed or reason
-            self.drain(0.0)
+            self.drain(hand_over=True)
             self.all_ready.set()

@@ -21,7 +21,7 @@ from uwsgi_async.instance.scoreboard import Field, Scoreboard
 logger = logging.getLogger("uwsgi_async")
 
 
-def guard(start: Start, listeners: Sequence[Listener], mercy: float) -> None:
+def guard(start: Start, board: int, listeners: Sequence[Listener], mercy: float) -> None:
     """Free the addresses, remove the master's files, and outlive the workers: kill what lives after ``mercy`` seconds.
 
     At once, because the next instance may be about to begin at the same addresses.
@@ -30,7 +30,7 @@ def guard(start: Start, listeners: Sequence[Listener], mercy: float) -> None:
         listener.sock.close()
     for values in start.files:
         OwnFile(*values).remove()
-    workers = _workers(Scoreboard.attach(start.board))
+    workers = _workers(Scoreboard.attach(board))
     _wait(workers, mercy)
     for fd, pid in workers.items():
         logger.error("the worker with pid %d has not ended within %g s after its master: killing it", pid, mercy)

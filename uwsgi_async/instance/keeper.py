@@ -40,9 +40,6 @@ from uwsgi_async.options.settings import Options
 
 logger = logging.getLogger("uwsgi_async")
 
-IDLE = 5.0
-"""Seconds that a process which is replaced keeps idle connections: a request may be on its way."""
-
 _MOST_STARTS = 5  # of a process that never served: then a generation that nobody depends on is given up
 _TIDY_UP = 1.0  # seconds between the end of a process's channel and the end of the process
 
@@ -58,8 +55,7 @@ class Process:
         self.channel = channel
         self.child: Child | None = None
         self.born = time.monotonic()
-        self.ready = self.aside = self.killed = False
-        self.draining: float | None = None
+        self.ready = self.aside = self.draining = self.killed = False
         self.failed: UwsgiAsyncError | None = None
         self.exit: Exit | None = None
         self.published = anyio.Event()
@@ -79,17 +75,17 @@ class Process:
         """Return the row of the scoreboard that this process writes."""
         return board.spare(self.number) if self.aside else board.row(self.number)
 
-    def drain(self, idle: float) -> None:
-        """Let it end; called again with less, it hurries."""
-        if self.draining is None or idle < self.draining:
-            self.draining = idle
-            self.channel.send(Drain(idle))
+    def drain(self, hand_over: bool) -> None:
+        """Let it end. ``hand_over``: others go on, and get its idle connections."""
+        if not self.draining:
+            self.draining = True
+            self.channel.send(Drain(hand_over))
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
         self.killed = True
         if self.child is not None:
             self.child.kill(number)
-        elif self.draining is not None:
+        elif self.draining:
             self.listening.cancel()  # the fork server does not come to fork it, and nobody waits for it
 
 
@@ -122,7 +118,7 @@ class Keeper:
         self._shared = circumstances
         self._backoff = Backoff(circumstances.options.process.forkbomb_delay)
         self._inheritance: dict[Field, int] = {}
-        self._wanted = self._running = False
+        self._wanted = self._running = self._hand_over = False
         self._waiting = anyio.CancelScope()
 
     def __repr__(self) -> str:
@@ -150,19 +146,20 @@ class Keeper:
             self._running = True
             self._shared.tasks.start_soon(self._run, name=f"worker {self.number}")
 
-    def end(self, idle: float) -> None:
-        """Let the processes end; each keeps idle connections for ``idle`` seconds."""
+    def end(self, hand_over: bool) -> None:
+        """Let the processes end. ``hand_over``: other workers go on, and get their idle connections."""
         self._wanted = False
+        self._hand_over = hand_over
         self._waiting.cancel()
         for process in self.processes:
-            self._drain(process, idle)
+            self._drain(process, hand_over)
 
     def kill(self) -> None:
         """End it at once."""
         self._wanted = False
         self._waiting.cancel()
         for process in self.processes:
-            process.draining = 0.0
+            process.draining = True
             process.kill()
 
     async def wait(self) -> None:
@@ -182,7 +179,7 @@ class Keeper:
             self.leaving, self.current = self.current, process
             self._shared.tasks.start_soon(self._accompany, process)
             if not self._wanted:
-                self._drain(process, 0.0)
+                self._drain(process, self._hand_over)
             await process.over.wait()
             if not self._wanted:
                 break
@@ -203,7 +200,7 @@ class Keeper:
 
     def _pause_after(self, process: Process, end: Exit) -> float:
         """Log the end of a process that nobody has asked for, and return the seconds until the next one begins."""
-        if process.draining is not None:
+        if process.draining:
             return 0.0
         if end.orderly and process.ready:
             logger.info("worker %d (pid: %d) has ended: starting it again", self.number, process.pid)
@@ -295,17 +292,17 @@ class Keeper:
     def _note_ready(self, process: Process) -> None:
         process.ready = self.served = True
         if not self._wanted:
-            self._drain(process, 0.0)
+            self._drain(process, self._hand_over)
             return
         if self.leaving is not None and process is self.current:
-            self._drain(self.leaving, IDLE)
+            self._drain(self.leaving, hand_over=True)
         self._bequeath()
         self._shared.on_ready()
 
-    def _drain(self, process: Process, idle: float) -> None:
-        if process.draining is None:
+    def _drain(self, process: Process, hand_over: bool) -> None:
+        if not process.draining:
             self._shared.tasks.start_soon(self._kill_late, process)
-        process.drain(idle)
+        process.drain(hand_over)
 
     async def _kill_late(self, process: Process) -> None:
         mercy = self._shared.options.process.reload_mercy

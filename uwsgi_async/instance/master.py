@@ -19,12 +19,12 @@ import anyio
 from anyio.abc import TaskGroup
 
 from uwsgi_async.api.statistics import InstanceStatistics
+from uwsgi_async.cores.handover import Handover
 from uwsgi_async.errors import UwsgiAsyncError
 from uwsgi_async.instance.channel import Message, Reload, Stop
 from uwsgi_async.instance.controls import Controls
 from uwsgi_async.instance.daemon import Launch
 from uwsgi_async.instance.generation import Generation
-from uwsgi_async.instance.keeper import IDLE
 from uwsgi_async.instance.logs.collector import Collector
 from uwsgi_async.instance.logs.process import ProcessLogs
 from uwsgi_async.instance.logs.rotator import Rotator
@@ -32,7 +32,7 @@ from uwsgi_async.instance.notify import Notifier
 from uwsgi_async.instance.reaper import Reaper, adopt_descendants
 from uwsgi_async.instance.scoreboard import Header, State
 from uwsgi_async.instance.server import open_listeners
-from uwsgi_async.instance.spawning import Holdings
+from uwsgi_async.instance.spawning import Holdings, Zygote
 from uwsgi_async.instance.standing import take_place
 from uwsgi_async.instance.state import SharedState
 from uwsgi_async.instance.statistics.collect import collect
@@ -60,10 +60,15 @@ async def run_master(options: Options, logs: ProcessLogs, read_options: Callable
         faces += open_local_stats(stack)
         state = SharedState.create(options)
         stack.callback(state.close)
+        handover = Handover.create()
+        stack.callback(handover.close)
+        sockets = [listener.sock.fileno() for listener in listeners]
+        zygote = Zygote([*sockets, *handover.filenos(), *state.fds], options.loop.name)
+        stack.callback(zygote.close)
         adopt_descendants()
         if options.system.daemonize is not None:
             launch.report()
-        holdings = Holdings(listeners, files, state, Collector(logs))
+        holdings = Holdings(listeners, handover, files, state, Collector(logs), zygote)
         master = Master(options, holdings, Rotator(logs, options.loggers), read_options)
         controls = Controls(options, master, stack)
         files += controls.files  # the same list as in holdings: the guardian removes them
@@ -177,7 +182,7 @@ class Master:
             if generation is self._beginning:
                 generation.kill()  # it does not serve yet, so nobody waits for it
             else:
-                generation.drain(0)
+                generation.drain(hand_over=False)
 
     def _begin_stop(self, reason: str) -> None:
         self._stopping = True
@@ -242,7 +247,7 @@ class Master:
             if brutal:
                 old.kill()
             else:
-                old.drain(IDLE)
+                old.drain(hand_over=True)
             logger.info("reloaded in %.2f s: the new workers serve", time.monotonic() - began)
             self._notifier.ready("the new workers serve")
         self._reloading = False

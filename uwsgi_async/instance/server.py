@@ -2,8 +2,8 @@
 
 What lives here: `run`, `serve` and `Server`. What does not: requests (`cores`), apps (`handlers`), processes.
 
-The order of the end: accept no more, close what is idle, let requests finish within the grace time, cancel the
-rest, then close sockets, poller and threads.
+The order of the end: accept no more, close what is idle or hand it over to other workers, let requests finish within
+the grace time, cancel the rest, then close sockets, poller and threads.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from uwsgi_async.api.information import InstanceInformation
 from uwsgi_async.api.process import controlled, listening, worker_id
 from uwsgi_async.compat.uwsgi_module import UwsgiModule, installed, make_module
 from uwsgi_async.cores.connection import ConnectionProtocol
+from uwsgi_async.cores.handover import Handover, Taker
 from uwsgi_async.cores.http import HttpProtocol
-from uwsgi_async.cores.listener import Acceptor
+from uwsgi_async.cores.listener import Acceptor, SocketAcceptor
 from uwsgi_async.cores.pool import Pool, PoolStatistics
 from uwsgi_async.cores.portal import close_to_threads, open_to_threads, without_loop
 from uwsgi_async.cores.request import Request
@@ -84,6 +85,7 @@ class Server:
         self._service = service
         self._acceptors = acceptors
         self._listeners = listeners
+        self._hands_over = False
         self.addresses = tuple(listener.url or f"{listener.protocol}://{listener.name}" for listener in listeners)
         self.url = next((listener.url for listener in listeners if listener.url), "")
 
@@ -95,18 +97,17 @@ class Server:
         """The cores and connections."""
         return self._pool
 
-    async def retire(self, idle: float) -> None:
-        """Accept no more, and wait ``idle`` seconds for the open connections to end by themselves.
+    @property
+    def hands_over(self) -> bool:
+        """Whether other workers get the idle connections when this server ends."""
+        return self._hands_over
 
-        A client may have sent a request on an idle connection that has not arrived: it is still answered, and told
-        that the connection closes.
+    def hand_over(self) -> None:
+        """Give the idle connections to other workers at the end instead of closing them.
+
+        A client may have sent a request on an idle connection that has not arrived: it is answered there.
         """
-        for acceptor in self._acceptors:
-            acceptor.close()
-        self._pool.begin_closing()
-        if idle > 0:
-            with anyio.move_on_after(idle):
-                await self._pool.deserted()
+        self._hands_over = True
 
     def let_go(self) -> None:
         """Accept what waits already, and close the listening sockets in this process.
@@ -215,11 +216,12 @@ async def serve_apps(
     on_end: Callable[[Request], None] | None = None,
     beside: Sequence[Callable[[], Coroutine[Any, Any, None]]] = (),
     stats: Sequence[str] = (),
+    handover: Handover | None = None,
 ) -> AsyncIterator[Server]:
     """Serve loaded apps on open listeners while the block runs. The listeners stay open. For `serve` and workers.
 
     ``on_end``: called with each request that has ended. ``beside``: run in tasks, and cancelled when all is over.
-    ``stats``: where the statistics are told, for the `Server`.
+    ``stats``: where the statistics are told, for the `Server`. ``handover``: to other workers at the same addresses.
     """
     with ExitStack() as stack:
         poller = open_poller()
@@ -232,19 +234,23 @@ async def serve_apps(
             pool = Pool(options.cores, poller, tasks)
             stack.callback(_close_connections, pool)
             service = _service(options, _handler(apps, options), on_end)
-            acceptors = _accept(options, listeners, pool, service)
+            protocols = _protocols(options, listeners, service)
+            acceptors = _accept(listeners, protocols, pool, handover)
             if options.cores.blocking_limit > 0:
                 watchdog = Watchdog(poller, options.cores.blocking_limit)
                 stack.callback(watchdog.stop)
             for each in beside:
                 tasks.start_soon(each)
+            server = Server(listeners, pool, acceptors, service, stats)
             try:
-                yield Server(listeners, pool, acceptors, service, stats)
+                yield server
             except Exception as raised:  # noqa: BLE001 - raised again below, outside the group that would wrap it
                 error = raised
             finally:
                 with anyio.CancelScope(shield=True):
-                    await _drain(pool, acceptors)
+                    for acceptor in acceptors:
+                        acceptor.close()
+                    await _drain(pool, list(protocols.values()), handover if server.hands_over else None)
                 tasks.cancel_scope.cancel()
     if error is not None:
         raise error
@@ -324,17 +330,30 @@ def _service(options: Options, handler: Handler, on_end: Callable[[Request], Non
     return Service(handler, options.cores.limit_post, log, log.always, on_end)
 
 
-def _accept(options: Options, listeners: Sequence[Listener], pool: Pool, service: Service) -> list[Acceptor]:
-    acceptors = []
+def _protocols(options: Options, listeners: Sequence[Listener], service: Service) -> dict[str, ConnectionProtocol]:
+    """Return what serves the connections of each address, in the same order in every worker of an instance."""
+    protocols: dict[str, ConnectionProtocol] = {}
     for listener in listeners:
-        protocol: ConnectionProtocol
+        if listener.name in protocols:
+            continue  # another share of this address
         if listener.protocol == "http":
             address = listener.sock.getsockname()
             port = str(address[1]) if isinstance(address, tuple) else ""
-            protocol = HttpProtocol(Endpoint(options.http, socket.gethostname(), port), service)
+            protocols[listener.name] = HttpProtocol(Endpoint(options.http, socket.gethostname(), port), service)
         else:
-            protocol = UwsgiProtocol(options.packet, service, packet_handlers(options, listener), warning_message)
-        acceptors.append(Acceptor(listener.sock, protocol, pool))
+            handlers = packet_handlers(options, listener)
+            protocols[listener.name] = UwsgiProtocol(options.packet, service, handlers, warning_message)
+    return protocols
+
+
+def _accept(
+    listeners: Sequence[Listener], protocols: Mapping[str, ConnectionProtocol], pool: Pool, handover: Handover | None
+) -> list[Acceptor]:
+    acceptors: list[Acceptor] = [
+        SocketAcceptor(listener.sock, protocols[listener.name], pool) for listener in listeners
+    ]
+    if handover is not None:
+        acceptors.append(Taker(handover, list(protocols.values()), pool))
 
     def resume() -> None:
         for acceptor in acceptors:
@@ -344,17 +363,28 @@ def _accept(options: Options, listeners: Sequence[Listener], pool: Pool, service
     return acceptors
 
 
-async def _drain(pool: Pool, acceptors: Sequence[Acceptor]) -> None:
-    for acceptor in acceptors:
-        acceptor.close()
+async def _drain(pool: Pool, protocols: Sequence[ConnectionProtocol], handover: Handover | None) -> None:
+    """Let everything that has begun to arrive be answered, and get rid of what is idle: now, and what becomes so."""
     pool.begin_closing()
-    for connection in list(pool.connections):
-        if connection.parked:
-            connection.close()
     with anyio.move_on_after(pool.options.grace) as grace:
+        if handover is not None:
+            await handover.give(pool, protocols)
+        else:
+            _close_idle(pool)
         await pool.drained()
+        if handover is not None:
+            await handover.give(pool, protocols)
     if grace.cancelled_caught:
-        logger.warning("%d requests did not end within %g s and are cancelled", pool.busy, pool.options.grace)
+        logger.warning(
+            "%d requests did not end within %g s (option worker-reload-mercy) and are cancelled",
+            pool.busy, pool.options.grace,
+        )  # fmt: skip
+
+
+def _close_idle(pool: Pool) -> None:
+    for connection in list(pool.connections):
+        if connection.idle:
+            connection.close()
 
 
 def _close_connections(pool: Pool) -> None:

@@ -1,6 +1,7 @@
 """The fork server of a generation, seen from the master: started, asked for workers, replaced when it dies.
 
-What lives here: `ForkServer`. What does not: what happens inside it (`forkserver`), the workers (`keeper`).
+What lives here: `ForkServer`, and `Zygote`, which it is forked from. What does not: what happens inside them
+(`forkserver`, `zygote`), the workers (`keeper`).
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,9 +19,10 @@ from typing import Any
 
 import anyio
 
+from uwsgi_async.cores.handover import Handover
 from uwsgi_async.errors import AppLoadError, BrokenError, UwsgiAsyncError
 from uwsgi_async.instance.backoff import Backoff
-from uwsgi_async.instance.channel import Channel, End, Failed, Fork, Loaded, Reopen, Start, pair
+from uwsgi_async.instance.channel import Begin, Channel, End, Failed, Fork, Hello, Loaded, Reopen, Start, pair
 from uwsgi_async.instance.dynamic import DynamicOptions
 from uwsgi_async.instance.listeners import Listener
 from uwsgi_async.instance.logs.collector import Collector
@@ -35,6 +38,64 @@ _LAST_MOMENTS = 1.0  # seconds for the end of a process that has nothing left to
 _RETRY = 0.5  # seconds; until the machine has what was missing for a fork
 
 
+class Zygote:
+    """The process that fork servers are forked from (`zygote`).
+
+    It is started by the first `begin`, and again if it has died.
+
+    ``inherited``: file descriptors that all fork servers shall have, under the same numbers. ``loop``: "asyncio",
+    "trio" or "uvloop": what the workers are going to need.
+    """
+
+    def __init__(self, inherited: Sequence[int], loop: str) -> None:
+        self._inherited = inherited
+        self._loop = loop
+        self._channel: Channel | None = None
+        self._surroundings: tuple[object, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Zygote {'not started' if self._channel is None else self._channel!r}>"
+
+    def begin(self, channel: socket.socket, board: Scoreboard) -> None:
+        """Fork a fork server with this end of its channel. Raises `BrokenError` when no process can be started.
+
+        It has the environment and the directory that this process has now.
+        """
+        surroundings = _surroundings()
+        current = self._channel is not None and surroundings == self._surroundings
+        if current and self._channel is not None and self._channel.send(Begin(), channel.fileno(), board.fd):
+            return
+        self.close()
+        self._surroundings = surroundings
+        try:
+            ours, theirs = pair()
+            self._channel = Channel(ours)
+            with theirs:
+                self._spawn(theirs.fileno())
+        except OSError as error:
+            self.close()
+            raise BrokenError(f"a fork server cannot be started: {error.strerror}") from error
+        if not self._channel.send(Begin(), channel.fileno(), board.fd):
+            raise BrokenError("a fork server cannot be started: the zygote has died at its start")
+
+    def close(self) -> None:
+        """Let the process end. The fork servers do not need it."""
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+
+    def _spawn(self, channel: int) -> None:
+        inherited = [channel, *self._inherited]
+        for fd in inherited:
+            os.set_inheritable(fd, True)
+        try:
+            pid = os.posix_spawn(sys.executable, zygote_command(channel, self._loop), os.environ)
+        finally:
+            for fd in inherited:
+                os.set_inheritable(fd, False)
+        logger.info("spawned the zygote (pid: %d)", pid)
+
+
 @dataclass(frozen=True, slots=True)
 class Holdings:
     """What the master holds for every generation.
@@ -43,9 +104,11 @@ class Holdings:
     """
 
     listeners: Sequence[Listener]
+    handover: Handover
     files: Sequence[OwnFile]
     state: SharedState
     output: Collector
+    zygote: Zygote
 
 
 class ForkServer:
@@ -82,27 +145,35 @@ class ForkServer:
         except OSError as error:
             raise BrokenError(f"the fork server cannot be started: {error.strerror}") from error
         channel = Channel(ours)
+        self._child = None
         try:
             with theirs:
-                self._child = child = self._reaper.adopt(self._spawn(theirs.fileno()))
-                self._board.header[Header.FORK_SERVER] = child.pid
-            try:
-                with self._holdings.output.for_a_process() as log:
-                    channel.send(self._start_message(), self._dynamic.fd, *log)
-                answer = await channel.receive()
-            except BaseException:
-                child.kill(signal.SIGKILL)
-                raise
-            if not isinstance(answer, Loaded):
-                channel.close()  # its word to end, if it still lives
-                ended = await child.wait()
-                if isinstance(answer, Failed):
-                    raise AppLoadError(answer.reason)
-                raise BrokenError(f"the fork server {ended} while it loaded the app")
+                self._holdings.zygote.begin(theirs, self._board)
+            with self._holdings.output.for_a_process() as log:
+                channel.send(self._start_message(), self._dynamic.fd, *log)
+            await self._wait_until_loaded(channel)
         except BaseException:
+            channel.send(End())  # it may not even have begun
             channel.close()
+            if self._child is not None:
+                self._child.kill(signal.SIGKILL)
             raise
         self._channel = channel
+
+    async def _wait_until_loaded(self, channel: Channel) -> None:
+        reason = None
+        while not isinstance(message := await channel.receive(), Loaded):
+            if isinstance(message, Hello):
+                self._child = self._reaper.adopt(message.pid)
+                self._board.header[Header.FORK_SERVER] = message.pid
+                logger.info("spawned the fork server (pid: %d)", message.pid)
+            elif isinstance(message, Failed):
+                reason = message.reason
+            elif message is None:
+                ended = "has died at its start" if self._child is None else await self._child.wait()
+                if reason is not None:
+                    raise AppLoadError(reason)
+                raise BrokenError(f"the fork server {ended} while it loaded the app")
 
     async def keep(self) -> None:
         """Start another one whenever it has died."""
@@ -178,32 +249,12 @@ class ForkServer:
                 [each.sock.fileno(), each.protocol, each.name, each.url, each.share]
                 for each in self._holdings.listeners
             ],
+            handover=self._holdings.handover.filenos(),
             files=[list(astuple(file)) for file in self._holdings.files],
-            board=self._board.fd,
             state=self._holdings.state.described(),
             master=os.getpid(),
             reloads=self._reloads,
         )
-
-    def _spawn(self, channel: int) -> int:
-        """Start a fresh interpreter with the master's flags and import path; return its process id."""
-        code = (
-            f"import sys; sys.path[:] = {sys.path!r}; "
-            f"from uwsgi_async.instance.forkserver import main; sys.exit(main({channel}))"
-        )
-        # What multiprocessing asks for the same purpose: -O, -X dev, -W and so on.
-        flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
-        listeners = [listener.sock.fileno() for listener in self._holdings.listeners]
-        inherited = [channel, self._board.fd, *listeners, *self._holdings.state.fds]
-        for fd in inherited:
-            os.set_inheritable(fd, True)
-        try:
-            return os.posix_spawn(sys.executable, [sys.executable, *flags, "-c", code], os.environ)
-        except OSError as error:
-            raise BrokenError(f"the fork server cannot be started: {error.strerror}") from error
-        finally:
-            for fd in inherited:
-                os.set_inheritable(fd, False)
 
 
 def _values(options: Options) -> dict[str, Any]:
@@ -213,3 +264,20 @@ def _values(options: Options) -> dict[str, Any]:
         subsystem = getattr(options, part.name)
         values.update((field.name, getattr(subsystem, field.name)) for field in fields(subsystem))
     return values
+
+
+def _surroundings() -> tuple[object, ...]:
+    """What a process inherits from this one: the environment and the directory, whatever its name is."""
+    here = os.stat(os.curdir)
+    return dict(os.environ), here.st_dev, here.st_ino
+
+
+def zygote_command(channel: int, loop: str) -> list[str]:
+    """Return the command line of a zygote; it gets the import path and the flags of this process."""
+    code = (
+        f"import sys; sys.path[:] = {sys.path!r}; "
+        f"from uwsgi_async.instance.zygote import main; sys.exit(main({channel}, {loop!r}))"
+    )
+    # What multiprocessing asks for the same purpose: -O, -X dev, -W and so on.
+    flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    return [sys.executable, *flags, "-c", code]

@@ -21,6 +21,7 @@ import anyio
 
 from uwsgi_async.api.process import controlled
 from uwsgi_async.compat.uwsgi_module import UwsgiModule
+from uwsgi_async.cores.handover import Handover
 from uwsgi_async.cores.request import Request
 from uwsgi_async.errors import UwsgiAsyncError
 from uwsgi_async.handlers.mounts import Apps
@@ -53,6 +54,7 @@ class Assignment:
 
     options: Options
     listeners: Sequence[Listener]
+    handover: Handover
     load: Callable[[], Apps]
     module: UwsgiModule
     state: SharedState
@@ -124,33 +126,31 @@ async def _serve(process: WorkerProcess, apps: Apps, assignment: Assignment) -> 
             count_app(request)
 
     async with anyio.create_task_group() as tasks:
-        async with serve_apps(apps, options, assignment.listeners, count) as server:
+        async with serve_apps(apps, options, assignment.listeners, count, handover=assignment.handover) as server:
             process.pool = server.pool
             assignment.dynamic.changed = lambda: server.adopt(assignment.dynamic.applied())
             tasks.start_soon(_beat, process, server, wear, assignment)
             tasks.start_soon(_watch_sigterm, wear)
             process.accounts.row[Field.READY] = 1
             process.channel.send(Ready())
-            idle = await _listen(process, assignment.logs)
+            word = await _listen(process, assignment.logs)
             wear.silence()
-            if idle is None:
+            if word is None:
                 logger.error("the master is gone: worker %d finishes its requests and ends", process.worker)
                 server.let_go()
-            async with anyio.create_task_group() as retiring:
-                retiring.start_soon(_hurry, process, assignment.logs, retiring.cancel_scope)
-                await server.retire(idle or 0.0)
-                retiring.cancel_scope.cancel()
+            elif word.hand_over:
+                server.hand_over()
         await await_hook(assignment.module, "atexit")
         process.accounts.publish(server.pool)  # with what has ended since the last beat
         assignment.state.publish()
         tasks.cancel_scope.cancel()
 
 
-async def _listen(process: WorkerProcess, logs: ProcessLogs) -> float | None:
-    """Wait for the master's word to end; return the seconds to keep idle connections, None when the master is gone."""
+async def _listen(process: WorkerProcess, logs: ProcessLogs) -> Drain | None:
+    """Wait for the master's word to end; return it, None when the master is gone."""
     while (message := await process.channel.receive()) is not None:
         if isinstance(message, Drain):
-            return message.idle
+            return message
         if isinstance(message, Publish):
             process.publish(Detail(message.detail))
             process.channel.send(Published())
@@ -160,13 +160,6 @@ async def _listen(process: WorkerProcess, logs: ProcessLogs) -> float | None:
             process.accounts.inherit({Field(int(number)): count for number, count in message.counts.items()})
     logs.go_on_alone()
     return None
-
-
-async def _hurry(process: WorkerProcess, logs: ProcessLogs, scope: anyio.CancelScope) -> None:
-    """Cut the time for idle connections short when the master says so, or is gone."""
-    while await _listen(process, logs):
-        pass
-    scope.cancel()
 
 
 async def _watch_sigterm(wear: _WearAndTear) -> None:

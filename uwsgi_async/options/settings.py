@@ -370,6 +370,11 @@ class LoopOptions:
         help="sync apps run in the cores and give way to each other (the default; all these names mean the same)",
     )
 
+    @property
+    def name(self) -> Literal["asyncio", "trio", "uvloop"]:
+        """The event loop of those that serve."""
+        return "trio" if self.trio else "uvloop" if self.uvloop else "asyncio"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:

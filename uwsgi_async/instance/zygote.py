@@ -1,0 +1,73 @@
+"""The zygote: an interpreter that has imported everything but the user's code, and forks fork servers from itself.
+
+What lives here: `main`. What does not: who starts it (`spawning`), what a fork server does (`forkserver`). Starting an
+interpreter and importing this package takes ten times as long as the rest of a reload of a small app; the zygote does
+it once, beforehand, and the memory is shared by all generations. It runs no user code, no event loop and no threads.
+When a library that it has imported changes on disk, it begins anew before the next fork.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import select
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+
+import anyio
+from anyio.lowlevel import checkpoint
+
+from uwsgi_async.instance import forkserver
+from uwsgi_async.instance.channel import Begin, Channel
+from uwsgi_async.instance.spawning import zygote_command
+
+
+def main(fd: int, loop: str) -> int:
+    """Fork for the master at the other end of ``fd`` until it closes; return the exit status."""
+    forkserver.leave_signals_to_the_master()
+    channel = Channel(socket.socket(fileno=fd))
+    preload(loop)
+    libraries = _stamps(_library_files())
+    gc.collect()
+    gc.freeze()  # a collection in a worker would touch, and so copy, every page
+    while True:
+        select.select([fd], [], [])
+        if _stamps(libraries) != libraries:
+            os.set_inheritable(fd, True)
+            os.execve(sys.executable, zygote_command(fd, loop), os.environ)  # the message is still unread
+        message, fds = channel.receive_blocking()
+        if message is None:
+            return 0
+        if isinstance(message, Begin) and forkserver.fork_orphan():
+            channel.close()
+            status = forkserver.main(*fds)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)  # not through the frames of this process
+        for each in fds:
+            os.close(each)
+
+
+def preload(loop: str) -> None:
+    """Import what a worker needs when its event loop begins: each would import it again."""
+    importlib.import_module(loop)
+    # Only a run imports all of it. Not uvloop's own: its loop leaves a pipe open that all forks would share.
+    anyio.run(checkpoint, backend="trio" if loop == "trio" else "asyncio")
+
+
+def _library_files() -> list[str]:
+    files = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
+    return [file for file in files if file is not None]
+
+
+def _stamps(files: Sequence[str] | Mapping[str, int]) -> dict[str, int]:
+    """Return when each file was changed; 0 for one that is gone."""
+    stamps = {}
+    for file in files:
+        try:
+            stamps[file] = os.stat(file).st_mtime_ns
+        except OSError:
+            stamps[file] = 0
+    return stamps
