@@ -14,7 +14,7 @@ import anyio
 
 from uwsgi_async.commands import COMMANDS
 from uwsgi_async.compat.uwsgi_module import UwsgiModule
-from uwsgi_async.errors import UwsgiAsyncError
+from uwsgi_async.errors import UsageError, UwsgiAsyncError
 from uwsgi_async.handlers.mounts import Apps
 from uwsgi_async.instance.checks import check_start
 from uwsgi_async.instance.daemon import Launch, serve_as_init
@@ -23,10 +23,12 @@ from uwsgi_async.instance.logs.process import ProcessLogs
 from uwsgi_async.instance.logs.rotator import Rotator
 from uwsgi_async.instance.master import run_master
 from uwsgi_async.instance.names import MASTER, name_process
+from uwsgi_async.instance.notify import Notifier
 from uwsgi_async.instance.requestlog import logging_to
 from uwsgi_async.instance.server import serve
 from uwsgi_async.instance.surroundings import Surroundings
-from uwsgi_async.options.commandline import CHECK, check, configure, parse, say
+from uwsgi_async.options.commandline import CHECK, check, configure, say
+from uwsgi_async.options.config.world import Machine
 from uwsgi_async.options.forms import read_mode
 from uwsgi_async.options.resolve import Resolution
 from uwsgi_async.options.settings import Options
@@ -74,7 +76,7 @@ def _start(resolution: Resolution, words: Sequence[str], surroundings: Surroundi
     log = system.daemonize or system.daemonize2
     if log is not None:
         launch.go_to_background(log)
-        options = replace(options, loggers=replace(options.loggers, logto=log))
+        options = _logging_to(log, options)
     with_master = process.master or process.processes > 1 or options.cheaper.adapts or options.reload.needs_master
     if not with_master:
         serve_as_init()
@@ -84,7 +86,7 @@ def _start(resolution: Resolution, words: Sequence[str], surroundings: Surroundi
         try:
             name_process(options.names, MASTER if with_master else "uWSGI worker 1")
             if with_master:
-                read_again = partial(surroundings.enter_again, partial(parse, words))
+                read_again = partial(surroundings.enter_again, partial(_read_again, words, log))
                 # It runs no user code: any event loop will do.
                 anyio.run(run_master, options, logs, read_again, launch)
             else:
@@ -100,6 +102,22 @@ def _start(resolution: Resolution, words: Sequence[str], surroundings: Surroundi
             raise
 
 
+def _logging_to(path: str, options: Options) -> Options:
+    return replace(options, loggers=replace(options.loggers, logto=path))
+
+
+def _read_again(words: Sequence[str], log: str | None) -> Options:
+    """Return the options for a reload. ``log``: of an instance in the background. Raises `UsageError`."""
+    try:
+        resolution = configure(words, Machine(reload=True))
+    except SystemExit as error:
+        raise UsageError("the configuration says that nothing shall run (option exit)") from error
+    for remark in resolution.remarks:
+        logger.warning("%s", remark)
+    assert resolution.options is not None
+    return resolution.options if log is None else _logging_to(log, resolution.options)
+
+
 async def _serve(options: Options, logs: ProcessLogs, launch: Launch) -> None:
     def load(module: UwsgiModule) -> Apps:
         if options.system.daemonize is not None:
@@ -109,17 +127,21 @@ async def _serve(options: Options, logs: ProcessLogs, launch: Launch) -> None:
         finish(options.load)
         return apps
 
+    notifier = Notifier.from_environment()
     with anyio.open_signal_receiver(*_SIGNALS) as signals:
         async with serve(load, options, local_stats=True) as server:
             for address in server.addresses:
                 logger.info("*** uwsgi-async serves %s with %d cores ***", address, options.cores.cores)
             launch.report()
+            notifier.ready(f"{options.cores.cores} cores serve")
             async with anyio.create_task_group() as tasks:
                 rotator = Rotator(logs, options.loggers)
                 tasks.start_soon(rotator.run)
+                tasks.start_soon(notifier.feed_watchdog)
                 async for number in signals:
                     if number != signal.SIGUSR2:
                         logger.info("%s received: finishing the running requests", signal.Signals(number).name)
+                        notifier.stopping(f"{signal.Signals(number).name} received")
                         break
                     rotator.reopen()
                 tasks.cancel_scope.cancel()

@@ -35,7 +35,7 @@ class Acceptor(ABC):
         self._sock = sock
         self._fd = sock.fileno()
         self._pool = pool
-        self._watched = False
+        self._watched = self._held = False
         self._retry: Timer | None = None
         self.resume()
 
@@ -43,10 +43,20 @@ class Acceptor(ABC):
         return f"<Acceptor fd={self._fd} {'accepting' if self._watched else 'paused'}>"
 
     def resume(self) -> None:
-        """Accept again."""
-        if not self._watched and self._retry is None and self._fd >= 0:
+        """Accept again, unless it is on hold."""
+        if not self._watched and self._retry is None and self._fd >= 0 and not self._held:
             self._watched = True
             self._pool.poller.register(self._fd, self, READ)
+
+    def hold(self) -> None:
+        """Accept no more until `release` is called."""
+        self._held = True
+        self._pause()
+
+    def release(self) -> None:
+        """Accept again."""
+        self._held = False
+        self.resume()
 
     def close(self) -> None:
         """Accept no more. The socket stays open: it belongs to who opened it."""

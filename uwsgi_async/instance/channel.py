@@ -11,6 +11,7 @@ import dataclasses
 import errno
 import json
 import socket
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -86,6 +87,18 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
+class Retire:
+    """Master to worker: another process is to take your place; answer with `Worn`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suspend:
+    """Master to worker: accept no connections until told otherwise; ``on`` is False to go on."""
+
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Worn:
     """Worker to master: another process is to take its place; ``reason`` is a sentence without its full stop.
 
@@ -145,6 +158,16 @@ class Published:
     """Worker to master: the scoreboard says what this worker does now."""
 
 
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Fork server or worker to master: files that it has imported, for ``py-autoreload``.
+
+    ``files``: of each the module's name, the absolute path, and when it was changed (see `sources`).
+    """
+
+    files: list[tuple[str, str, int]]
+
+
 Message = (
     Begin
     | Start
@@ -154,12 +177,15 @@ Message = (
     | End
     | Hello
     | Ready
+    | Retire
+    | Suspend
     | Worn
     | Inherit
     | Drain
     | Reload
     | Stop
     | Reopen
+    | Sources
     | Publish
     | Published
 )
@@ -201,6 +227,17 @@ class Channel:
                 return False
             raise BrokenError(f"a message of {len(data)} bytes cannot be sent: {error.strerror}") from error
         return True
+
+    def send_all(self, messages: Iterable[Message]) -> bool:
+        """Send several, and wait while the other end does not read; return False as soon as it is gone.
+
+        For a process without an event loop.
+        """
+        self._sock.setblocking(True)
+        try:
+            return all(self.send(message) for message in messages)
+        finally:
+            self._sock.setblocking(False)
 
     async def receive(self) -> Message | None:
         """Wait for the next message; None when the other end is closed. Raises `BrokenError` for what is none."""

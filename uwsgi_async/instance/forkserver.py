@@ -37,6 +37,7 @@ from uwsgi_async.instance.names import name_process
 from uwsgi_async.instance.requestlog import configure_logging
 from uwsgi_async.instance.scoreboard import Scoreboard
 from uwsgi_async.instance.server import information
+from uwsgi_async.instance.sources import make_reporter
 from uwsgi_async.instance.state import SharedState
 from uwsgi_async.instance.worker import Assignment, work
 from uwsgi_async.options.build import build
@@ -75,17 +76,22 @@ def main(fd: int, board: int) -> int:
         stack.enter_context(state.used())
         stack.enter_context(switched(dynamic))
         module = stack.enter_context(installed(make_module(information(options, listeners, reloads=start.reloads))))
+        reporter = make_reporter(options.reload)
         try:
             load = _loader(options, module)
         except UwsgiAsyncError as error:
             if error.__cause__ is not None:
                 logger.error("the cause:", exc_info=error.__cause__)
+            if reporter is not None:
+                channel.send_all((*reporter.report(), *reporter.report_failure(error)))
             channel.send(Failed(str(error)))
             return 1
+        if reporter is not None:
+            channel.send_all(reporter.report())
         channel.send(Loaded())
         gc.freeze()  # a collection in a worker would touch, and so copy, every page
         handover = Handover(*(_take(end) for end in start.handover))
-        assignment = Assignment(options, listeners, handover, load, module, state, logs, dynamic)
+        assignment = Assignment(options, listeners, handover, load, module, state, logs, dynamic, reporter)
         return _serve(channel, start, board, assignment)
 
 

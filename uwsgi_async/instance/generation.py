@@ -16,13 +16,14 @@ import anyio
 from uwsgi_async.api.statistics import InstanceStatistics
 from uwsgi_async.errors import UwsgiAsyncError
 from uwsgi_async.instance.adapting import Crew, adapt
-from uwsgi_async.instance.channel import Message, Publish, Reopen, Stop
+from uwsgi_async.instance.channel import Message, Publish, Reopen, Sources, Stop
 from uwsgi_async.instance.dynamic import DynamicOptions
 from uwsgi_async.instance.hanging import watch_processes
 from uwsgi_async.instance.keeper import Circumstances, Keeper, Process
 from uwsgi_async.instance.listeners import Listener
 from uwsgi_async.instance.reaper import Reaper
 from uwsgi_async.instance.scoreboard import Header, Scoreboard, State
+from uwsgi_async.instance.sources import WatchedSources
 from uwsgi_async.instance.spawning import ForkServer, Holdings
 from uwsgi_async.instance.statistics.collect import collect
 from uwsgi_async.instance.statistics.publish import Detail
@@ -36,9 +37,10 @@ _PUBLISH = 0.2  # seconds that a worker has to write down what it does; it may h
 class Generation:
     """A fork server and its workers.
 
-    ``on_request``: called with each `Reload` or `Stop` that a worker sends. First `start`, then `keep` in a task of
-    its own; ``all_ready`` is set when all workers serve, or when it is given up (see ``failed``); after `drain` the
-    workers end, and then ``ended`` is set.
+    ``on_request``: called with each `Reload` or `Stop` that a worker sends. ``before``: the one that it is to replace.
+    First `start`, then `keep` in a task of its own; ``all_ready`` is set when all workers serve, or when it is given
+    up (see ``failed``); after `drain` the workers end, and then ``ended`` is set. ``sources``: what it has imported,
+    with py-autoreload.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Generation:
         reaper: Reaper,
         on_request: Callable[[Message], None],
         reloads: int,
+        before: Generation | None = None,
     ) -> None:
         self.options = options
         self.reloads = reloads
@@ -60,7 +63,8 @@ class Generation:
         self.failed: UwsgiAsyncError | None = None
         self._state = State.STARTING
         self._listeners = holdings.listeners
-        self._forks = ForkServer(self.dynamic, holdings, self.board, reaper, reloads)
+        self.sources: WatchedSources = WatchedSources(None if before is None else before.sources)
+        self._forks = ForkServer(self.dynamic, holdings, self.board, reaper, reloads, self.sources.add)
         self._reaper = reaper
         self._on_request = on_request
         self._keepers: list[Keeper] = []
@@ -100,7 +104,7 @@ class Generation:
                 async with anyio.create_task_group() as tasks:
                     crew = self._begin(Circumstances(
                         self.options, self.board, self._forks, self._reaper, tasks,
-                        self._on_request, self._note_ready, self._give_up,
+                        self._pass_on, self._note_ready, self._give_up,
                     ))  # fmt: skip
                     if self.options.cheaper.adapts:
                         helpers.start_soon(self._adapt, crew)
@@ -123,6 +127,32 @@ class Generation:
         self._become(State.DRAINING)
         for keeper in self._keepers:
             keeper.end(hand_over)
+
+    def suspend(self, on: bool) -> None:
+        """Let the workers accept no connections, or go on."""
+        for keeper in self._keepers:
+            keeper.suspend(on)
+
+    async def replace_workers(self, *, chain: bool = False, brutal: bool = False) -> bool:
+        """Let new processes take the workers' places; return whether all of them came to serve.
+
+        ``chain``: one after the other, and no further behind one that does not serve. ``brutal``: see `Keeper.replace`.
+        """
+        served: list[bool] = []
+
+        async def replace(keeper: Keeper) -> None:
+            served.append(await keeper.replace(brutal=brutal))
+
+        if chain:
+            for keeper in self._keepers:
+                await replace(keeper)
+                if not served[-1]:
+                    break
+        else:
+            async with anyio.create_task_group() as tasks:
+                for keeper in self._keepers:
+                    tasks.start_soon(replace, keeper)
+        return all(served)
 
     async def look(self, listeners: Sequence[Listener], detail: Detail) -> InstanceStatistics | None:
         """Let the workers write down what they do, and return the statistics; None when it has ended.
@@ -169,6 +199,12 @@ class Generation:
         self._state = state
         if not self.board.closed:
             self.board.header[Header.STATE] = state
+
+    def _pass_on(self, message: Message) -> None:
+        if isinstance(message, Sources):
+            self.sources.add(message)
+        else:
+            self._on_request(message)
 
     def _note_ready(self) -> None:
         if all(keeper.ready for keeper in self._keepers if keeper.wanted):

@@ -30,7 +30,10 @@ from uwsgi_async.instance.channel import (
     Published,
     Ready,
     Reload,
+    Retire,
+    Sources,
     Stop,
+    Suspend,
     Worn,
 )
 from uwsgi_async.instance.reaper import Child, Exit, Reaper
@@ -93,8 +96,8 @@ class Process:
 class Circumstances:
     """What the keepers of a generation share.
 
-    ``on_request``: called with each `Reload` and `Stop` of a process. ``on_ready``: a worker serves that did not
-    before. ``on_hopeless``: called with the reason when a worker has never served and does not come to it.
+    ``on_request``: called with each `Reload`, `Stop` and `Sources` of a process. ``on_ready``: a worker serves that did
+    not before. ``on_hopeless``: called with the reason when a worker has never served and does not come to it.
     """
 
     options: Options
@@ -120,6 +123,8 @@ class Keeper:
         self._inheritance: dict[Field, int] = {}
         self._wanted = self._running = self._hand_over = False
         self._waiting = anyio.CancelScope()
+        self._news = anyio.Event()
+        self._suspended = False
 
     def __repr__(self) -> str:
         return f"<Keeper of worker {self.number}: {self.current!r}>"
@@ -151,6 +156,7 @@ class Keeper:
         self._wanted = False
         self._hand_over = hand_over
         self._waiting.cancel()
+        self._tell_news()
         for process in self.processes:
             self._drain(process, hand_over)
 
@@ -158,9 +164,53 @@ class Keeper:
         """End it at once."""
         self._wanted = False
         self._waiting.cancel()
+        self._tell_news()
         for process in self.processes:
             process.draining = True
             process.kill()
+
+    def suspend(self, on: bool) -> None:
+        """Let its processes, also those to come, accept no connections; or let them go on."""
+        self._suspended = on
+        for process in self.processes:
+            process.channel.send(Suspend(on))
+
+    async def replace(self, *, brutal: bool = False) -> bool:
+        """Let a new process take the place of the one that serves; return whether it came to serve.
+
+        ``brutal``: the old one is killed first, with the requests that it has.
+        """
+        old = self.current
+        if old is None or not self._wanted:
+            return True  # the next one is new anyway
+        if brutal:
+            old.draining = True  # its end is wanted, and no reason to wait before the next one
+            old.kill()
+        elif not old.aside:
+            old.channel.send(Retire())
+            self._shared.tasks.start_soon(self._kill_deaf, old)
+        await self._until(lambda: self.current not in (old, None))
+        new = self.current
+        await self._until(lambda: new is None or new.ready or new.gone.is_set())
+        return new is not None and new.ready
+
+    async def _kill_deaf(self, process: Process) -> None:
+        """Kill a process that does not answer when its place is asked for."""
+        mercy = self._shared.options.process.reload_mercy
+        with anyio.move_on_after(mercy):
+            await process.over.wait()
+            return
+        logger.error("worker %d (pid: %d) has not answered within %g s: killing it", self.number, process.pid, mercy)
+        process.kill()
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        """Wait until ``condition`` holds or the worker is not wanted any more."""
+        while self._wanted and not condition():
+            await self._news.wait()
+
+    def _tell_news(self) -> None:
+        self._news.set()
+        self._news = anyio.Event()
 
     async def wait(self) -> None:
         """Wait until none of its processes lives."""
@@ -177,6 +227,7 @@ class Keeper:
             if self._waiting.cancelled_caught:
                 continue
             self.leaving, self.current = self.current, process
+            self._tell_news()
             self._shared.tasks.start_soon(self._accompany, process)
             if not self._wanted:
                 self._drain(process, self._hand_over)
@@ -226,6 +277,7 @@ class Keeper:
             self._settle(process)
             process.over.set()
             process.gone.set()
+            self._tell_news()
 
     async def _listen(self, process: Process) -> None:
         try:
@@ -286,11 +338,14 @@ class Keeper:
             process.published.set()
         elif isinstance(message, Failed):
             process.failed = AppLoadError(message.reason)
-        elif isinstance(message, Reload | Stop):
+        elif isinstance(message, Reload | Stop | Sources):
             self._shared.on_request(message)
 
     def _note_ready(self, process: Process) -> None:
         process.ready = self.served = True
+        self._tell_news()
+        if self._suspended:
+            process.channel.send(Suspend(True))
         if not self._wanted:
             self._drain(process, self._hand_over)
             return

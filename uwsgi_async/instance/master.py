@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -22,27 +21,30 @@ from uwsgi_async.api.statistics import InstanceStatistics
 from uwsgi_async.cores.handover import Handover
 from uwsgi_async.errors import UwsgiAsyncError
 from uwsgi_async.instance.channel import Message, Reload, Stop
-from uwsgi_async.instance.controls import Controls
+from uwsgi_async.instance.controls import SIGNALS, Controls, watch_signals
 from uwsgi_async.instance.daemon import Launch
 from uwsgi_async.instance.generation import Generation
 from uwsgi_async.instance.logs.collector import Collector
 from uwsgi_async.instance.logs.process import ProcessLogs
 from uwsgi_async.instance.logs.rotator import Rotator
 from uwsgi_async.instance.notify import Notifier
+from uwsgi_async.instance.ownfile import OwnFile
 from uwsgi_async.instance.reaper import Reaper, adopt_descendants
 from uwsgi_async.instance.scoreboard import Header, State
 from uwsgi_async.instance.server import open_listeners
+from uwsgi_async.instance.sources import WatchedSources
 from uwsgi_async.instance.spawning import Holdings, Zygote
-from uwsgi_async.instance.standing import take_place
+from uwsgi_async.instance.standing import take_place, write_pidfile
 from uwsgi_async.instance.state import SharedState
 from uwsgi_async.instance.statistics.collect import collect
 from uwsgi_async.instance.statistics.publish import Detail
 from uwsgi_async.instance.statistics.server import StatsServer, open_local_stats, open_stats
+from uwsgi_async.options.reread import keep_fixed
 from uwsgi_async.options.settings import Options
 
 logger = logging.getLogger("uwsgi_async")
 
-_SIGNALS = (signal.SIGCHLD, signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR2)
+_PATIENCE = 10.0  # seconds after which a reload that does not come to its end gives way to another
 
 
 async def run_master(options: Options, logs: ProcessLogs, read_options: Callable[[], Options], launch: Launch) -> None:
@@ -72,6 +74,7 @@ async def run_master(options: Options, logs: ProcessLogs, read_options: Callable
         master = Master(options, holdings, Rotator(logs, options.loggers), read_options)
         controls = Controls(options, master, stack)
         files += controls.files  # the same list as in holdings: the guardian removes them
+        stack.callback(_remove, files)
         state.observe(master.glance)
         await master.run(launch, StatsServer(options.stats, faces, master), controls)
 
@@ -88,16 +91,16 @@ class Master:
         self._rotator = rotator
         self._read_options = read_options
         self._reaper = Reaper()
-        self._generation: Generation | None = None
+        self._generation: Generation | None = None  # that serves
         self._generations: list[Generation] = []  # all that have not ended
-        self._beginning: Generation | None = None
         self._newest: Generation | None = None
         self._start = anyio.CancelScope()
         self._started = time.time_ns() // 1000
         self._reloads = self._failed_reloads = 0
         self._reload_wanted: tuple[str, bool] | None = None  # why, and whether brutally
-        self._reloading = False
-        self._stopping = False
+        self._reloading = True  # the start is none, but what is asked for meanwhile has to wait as well
+        self._began = 0.0
+        self._replacing = self._suspended = self._stopping = False
         self._tasks: TaskGroup | None = None
 
     def __repr__(self) -> str:
@@ -106,9 +109,9 @@ class Master:
     async def run(self, launch: Launch, stats: StatsServer, controls: Controls) -> None:
         """Start the first generation and serve until `stop`. Raises `UwsgiAsyncError` when it cannot be started."""
         error: UwsgiAsyncError | None = None
-        with anyio.open_signal_receiver(*_SIGNALS) as signals:
+        with anyio.open_signal_receiver(*SIGNALS) as signals:
             async with anyio.create_task_group() as watch:
-                watch.start_soon(self._watch_signals, signals)
+                watch.start_soon(watch_signals, self, signals)
                 watch.start_soon(stats.run)
                 watch.start_soon(self._holdings.state.maintain)
                 await watch.start(self._holdings.output.run)
@@ -123,13 +126,18 @@ class Master:
                             for name in dict.fromkeys(each.url or each.name for each in self._holdings.listeners):
                                 logger.info("*** uwsgi-async serves %s ***", name)
                             launch.report()
-                            self._notifier.ready("the workers serve")
+                            self._end_reload("the workers serve")
                 except* UwsgiAsyncError as errors:
                     error = next(each for each in _leaves(errors) if isinstance(each, UwsgiAsyncError))
                 watch.cancel_scope.cancel()
         if error is not None:
             raise error
         logger.info("goodbye to uwsgi-async.")
+
+    @property
+    def sources(self) -> WatchedSources | None:
+        """What the workers that serve have imported."""
+        return None if self._generation is None else self._generation.sources
 
     @property
     def state(self) -> State:
@@ -161,58 +169,108 @@ class Master:
             return
         if self.options.reload.exit_on_reload:
             self.stop(f"{reason}, and exit-on-reload")
-            return
-        if self._reloading:
+        elif self._reloading:
             self._reload_wanted = reason, brutal
+            lasted = time.monotonic() - self._began
+            if self._generation is not None and lasted > _PATIENCE:
+                logger.error("%s: the reload that still runs after %.0f s is given up", reason, lasted)
+                self._call_off()
+        else:
+            self._reloading = True
+            self._tasks.start_soon(self._reload, reason, brutal)
+
+    def replace_workers(self, reason: str, *, chain: bool = False, brutal: bool = False) -> None:
+        """Replace the workers of the running generation: with lazy-apps, they load the app again.
+
+        ``chain``: one after the other, which needs the memory of one more only. Without lazy-apps it means `reload`:
+        the code is in all workers at once. ``brutal``: see `Generation.replace_workers`.
+        """
+        generation = self._generation
+        if self._stopping or self._tasks is None or generation is None:
             return
-        self._reloading = True
-        self._tasks.start_soon(self._reload, reason, brutal)
+        if chain and not generation.options.process.lazy_apps:
+            self.reload(f"{reason} (without lazy-apps, all workers have the code at once)")
+        elif self._reloading or self._replacing:
+            logger.warning("%s: the workers are being replaced already", reason)
+        else:
+            self._replacing = True
+            self._tasks.start_soon(self._replace_workers, generation, reason, chain, brutal)
 
     def stop(self, reason: str, *, brutal: bool = False) -> None:
         """Drain the workers and end; ``brutal``, or asked for a second time: kill them."""
-        if self._stopping or brutal:
-            self._begin_stop(reason)
-            logger.info("%s: killing the workers", reason)
-            for generation in self._generations:
-                generation.kill()
-            return
-        logger.info("%s: finishing the running requests", reason)
-        self._begin_stop(reason)
+        brutal = brutal or self._stopping
+        logger.info("%s: %s", reason, "killing the workers" if brutal else "finishing the running requests")
+        if not self._stopping:
+            self._notifier.stopping(reason)
+        self._stopping = True
+        self._call_off()
         for generation in self._generations:
-            if generation is self._beginning:
-                generation.kill()  # it does not serve yet, so nobody waits for it
+            if brutal:
+                generation.kill()
             else:
                 generation.drain(hand_over=False)
 
-    def _begin_stop(self, reason: str) -> None:
-        self._stopping = True
-        self._start.cancel()
-        self._notifier.stopping(reason)
+    def suspend_or_resume(self) -> None:
+        """Let the workers accept no connections, or go on if they are suspended."""
+        self._suspended = not self._suspended
+        logger.info("*** %s ***", "suspended: no connection is accepted" if self._suspended else "resumed")
+        if self._generation is not None:
+            self._generation.suspend(self._suspended)
+
+    def log_statistics(self) -> None:
+        """Write what each worker does and has done to the log."""
+        found = self.glance(Detail.WORKERS)
+        for each in () if found is None else found.workers:
+            logger.info(
+                "worker %d (pid: %d) is %s: %d requests, %d exceptions, %d harakiris, %d respawns, "
+                "%d MB of memory, %d ms a request",
+                each.id, each.pid, each.status.decode(), each.requests, each.exceptions, each.harakiri_count,
+                each.respawn_count, each.rss >> 20, each.avg_rt // 1000,
+            )  # fmt: skip
+
+    def write_pidfiles(self) -> None:
+        """Write this process's id to the pidfiles, where it is not there any more."""
+        paths = {"pidfile": self.options.process.pidfile, "pidfile2": self.options.system.pidfile2}
+        files = self._holdings.files
+        for option, path in paths.items():
+            if path is None or any(file.path == os.path.abspath(path) and file.is_there() for file in files):
+                continue
+            try:
+                files.append(write_pidfile(option, path))
+            except UwsgiAsyncError as error:
+                logger.error("%s", error)
+
+    def collect_ends(self) -> None:
+        """Note which processes have ended, and put in order what they may have left."""
+        self._reaper.collect()
+        self._holdings.state.mend()
 
     def reopen_logs(self) -> None:
         """Open the log files again, in all processes."""
         self._rotator.reopen()
 
+    # --- generations ------------------------------------------------------------------------------------------
+
     async def _begin(self, options: Options) -> Generation | None:
-        """Start a generation and wait until all its workers serve; None when the instance is stopped meanwhile."""
+        """Start a generation and wait until all its workers serve; None when it was called off meanwhile."""
         assert self._tasks is not None
         if self._stopping:
             return None
-        generation = Generation(options, self._holdings, self._reaper, self._handle, self._reloads)
+        generation = Generation(options, self._holdings, self._reaper, self._handle, self._reloads, self._generation)
         generation.board.header[Header.STARTED] = self._started
         generation.board.header[Header.FAILED_RELOADS] = self._failed_reloads
         self._newest = generation
         with anyio.CancelScope() as self._start:
             await generation.start()
-            self._beginning = generation
             self._generations.append(generation)
             self._tasks.start_soon(self._keep, generation)
             await generation.all_ready.wait()
-        self._beginning = None
+        if self._start.cancel_called:
+            return None
         if generation.failed is not None:
             await generation.ended.wait()
             raise generation.failed
-        return None if self._stopping else generation
+        return generation
 
     async def _keep(self, generation: Generation) -> None:
         try:
@@ -220,40 +278,78 @@ class Master:
         finally:
             self._generations.remove(generation)
 
+    def _call_off(self) -> None:
+        """Give up the generation that does not serve yet: nobody depends on it."""
+        if self._newest is not None and self._newest is not self._generation:
+            self._start.cancel()
+            self._newest.kill()
+
     async def _reload(self, reason: str, brutal: bool) -> None:
-        began = time.monotonic()
+        self._began = time.monotonic()
         logger.info("%s: reloading: starting new workers, the old ones serve until these do", reason)
         self._notifier.reloading(reason)
-        old = self._generation
-        assert old is not None
         self._reloads += 1
         try:
-            new = await self._begin(self._read_options())
-        except (UwsgiAsyncError, OSError) as error:
-            self._reloads -= 1
-            self._failed_reloads += 1
-            if not old.board.closed:
-                old.board.header[Header.FAILED_RELOADS] = self._failed_reloads
-            logger.error("the reload has failed, the old workers go on: %s", error)
-            self._notifier.ready(f"the reload has failed, the old workers go on: {error}")
+            options, unchanged = keep_fixed(self.options, self._read_options())
+            for sentence in unchanged:
+                logger.warning("%s", sentence)
+            new = await self._begin(options)
+        except Exception as error:  # whatever it is, the old ones serve
+            ours = isinstance(error, (UwsgiAsyncError, OSError))
+            logger.error("the reload has failed, the old workers go on: %s", error, exc_info=None if ours else error)
+            self._go_on(f"the reload has failed, the old workers go on: {error}")
         else:
-            if new is None:
-                return
-            self._generation, self.options = new, new.options
-            if new.options.loggers.log_reopen:
-                self._rotator.reopen()
-            if new.options.loggers != old.options.loggers:
-                logger.warning("the options of the log have changed: the workers follow, the master does at a restart")
-            if brutal:
-                old.kill()
-            else:
-                old.drain(hand_over=True)
-            logger.info("reloaded in %.2f s: the new workers serve", time.monotonic() - began)
-            self._notifier.ready("the new workers serve")
+            if new is not None:
+                self._replace(new, brutal)
+            elif not self._stopping:
+                self._go_on("the reload was given up, the old workers go on")
+
+    def _replace(self, new: Generation, brutal: bool) -> None:
+        """Let the old generation end; the new one serves already."""
+        old = self._generation
+        assert old is not None
+        self._generation, self.options = new, new.options
+        if new.options.loggers.log_reopen:
+            self._rotator.reopen()
+        if new.options.loggers != old.options.loggers:
+            logger.warning("the options of the log have changed: the workers follow, the master does at a restart")
+        if brutal:
+            old.kill()
+        else:
+            old.drain(hand_over=True)
+        logger.info("reloaded in %.2f s: the new workers serve", time.monotonic() - self._began)
+        if self._suspended:
+            self._suspended = False
+            logger.info("*** resumed: the new workers were never suspended ***")
+        self._end_reload("the new workers serve")
+
+    def _go_on(self, status: str) -> None:
+        """Let the old generation go on, for the new one does not serve."""
+        assert self._generation is not None
+        self._reloads -= 1
+        self._failed_reloads += 1
+        if not self._generation.board.closed:
+            self._generation.board.header[Header.FAILED_RELOADS] = self._failed_reloads
+        if self._newest is not None and self._newest is not self._generation:
+            self._generation.sources.update(self._newest.sources)  # the mistake may be in a file that is new
+        self._newest = self._generation
+        self._end_reload(status)
+
+    def _end_reload(self, status: str) -> None:
+        self._notifier.ready(status)
         self._reloading = False
         if self._reload_wanted is not None:
             (reason, brutal), self._reload_wanted = self._reload_wanted, None
             self.reload(reason, brutal=brutal)
+
+    async def _replace_workers(self, generation: Generation, reason: str, chain: bool, brutal: bool) -> None:
+        began = time.monotonic()
+        logger.info("%s: replacing the workers%s", reason, " one after the other" if chain else "")
+        if await generation.replace_workers(chain=chain, brutal=brutal):
+            logger.info("replaced all workers in %.2f s", time.monotonic() - began)
+        else:
+            logger.error("a new process does not serve: the workers are not all replaced")
+        self._replacing = False
 
     def _reopen_logs(self) -> None:
         for generation in self._generations:
@@ -265,23 +361,10 @@ class Master:
         elif isinstance(message, Stop):
             self.stop("stop() was called")
 
-    async def _watch_signals(self, signals: AsyncIterator[signal.Signals]) -> None:
-        async for number in signals:
-            if number == signal.SIGCHLD:
-                self._reaper.collect()
-                self._holdings.state.mend()
-            elif number == signal.SIGHUP:
-                self.reload("SIGHUP received")
-            elif number == signal.SIGUSR2:
-                self._rotator.reopen()
-            elif number == signal.SIGTERM and not _dies_on_term(self.options):
-                self.reload("SIGTERM received", brutal=True)
-            else:
-                self.stop(f"{signal.Signals(number).name} received")
 
-
-def _dies_on_term(options: Options) -> bool:
-    return options.process.die_on_term and not options.process.no_die_on_term
+def _remove(files: Iterable[OwnFile]) -> None:
+    for file in files:
+        file.remove()
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:

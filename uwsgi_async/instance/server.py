@@ -109,6 +109,11 @@ class Server:
         """
         self._hands_over = True
 
+    def suspend(self, on: bool) -> None:
+        """Accept no connections until told otherwise; with ``on`` False, go on. Open connections are served."""
+        for acceptor in self._acceptors:
+            acceptor.hold() if on else acceptor.release()
+
     def let_go(self) -> None:
         """Accept what waits already, and close the listening sockets in this process.
 

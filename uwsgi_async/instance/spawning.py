@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, fields
 from typing import Any
 
@@ -22,7 +22,7 @@ import anyio
 from uwsgi_async.cores.handover import Handover
 from uwsgi_async.errors import AppLoadError, BrokenError, UwsgiAsyncError
 from uwsgi_async.instance.backoff import Backoff
-from uwsgi_async.instance.channel import Begin, Channel, End, Failed, Fork, Hello, Loaded, Reopen, Start, pair
+from uwsgi_async.instance.channel import Begin, Channel, End, Failed, Fork, Hello, Loaded, Reopen, Sources, Start, pair
 from uwsgi_async.instance.dynamic import DynamicOptions
 from uwsgi_async.instance.listeners import Listener
 from uwsgi_async.instance.logs.collector import Collector
@@ -35,6 +35,7 @@ from uwsgi_async.options.settings import Options
 logger = logging.getLogger("uwsgi_async")
 
 _LAST_MOMENTS = 1.0  # seconds for the end of a process that has nothing left to do
+_ZYGOTES = 2  # that are tried in a row: one may be dying at this moment
 _RETRY = 0.5  # seconds; until the machine has what was missing for a fork
 
 
@@ -96,6 +97,10 @@ class Zygote:
         logger.info("spawned the zygote (pid: %d)", pid)
 
 
+class _NeverBegunError(Exception):
+    """The zygote has died before it has forked."""
+
+
 @dataclass(frozen=True, slots=True)
 class Holdings:
     """What the master holds for every generation.
@@ -105,7 +110,7 @@ class Holdings:
 
     listeners: Sequence[Listener]
     handover: Handover
-    files: Sequence[OwnFile]
+    files: list[OwnFile]
     state: SharedState
     output: Collector
     zygote: Zygote
@@ -115,11 +120,18 @@ class ForkServer:
     """A process that has loaded the app and forks workers.
 
     First `start`, then `keep` in a task of its own: it starts another one when this one dies, because it is needed
-    for the next worker, and looks after the workers when the master dies.
+    for the next worker, and looks after the workers when the master dies. ``on_sources``: called with each message
+    about the files that it has imported.
     """
 
     def __init__(
-        self, dynamic: DynamicOptions, holdings: Holdings, board: Scoreboard, reaper: Reaper, reloads: int
+        self,
+        dynamic: DynamicOptions,
+        holdings: Holdings,
+        board: Scoreboard,
+        reaper: Reaper,
+        reloads: int,
+        on_sources: Callable[[Sources], None],
     ) -> None:
         self._options = dynamic.options
         self._dynamic = dynamic
@@ -127,6 +139,7 @@ class ForkServer:
         self._board = board
         self._reaper = reaper
         self._reloads = reloads
+        self._on_sources = on_sources
         self._channel: Channel | None = None
         self._child: Child | None = None
         self._restarted = anyio.Event()
@@ -140,25 +153,32 @@ class ForkServer:
         Raises `AppLoadError` when it cannot be loaded, `BrokenError` when the process cannot be started or dies.
         Cancelled, it leaves no process.
         """
-        try:
-            ours, theirs = pair()
-        except OSError as error:
-            raise BrokenError(f"the fork server cannot be started: {error.strerror}") from error
-        channel = Channel(ours)
-        self._child = None
-        try:
-            with theirs:
-                self._holdings.zygote.begin(theirs, self._board)
-            with self._holdings.output.for_a_process() as log:
-                channel.send(self._start_message(), self._dynamic.fd, *log)
-            await self._wait_until_loaded(channel)
-        except BaseException:
-            channel.send(End())  # it may not even have begun
-            channel.close()
-            if self._child is not None:
-                self._child.kill(signal.SIGKILL)
-            raise
-        self._channel = channel
+        for _ in range(_ZYGOTES):
+            try:
+                ours, theirs = pair()
+            except OSError as error:
+                raise BrokenError(f"the fork server cannot be started: {error.strerror}") from error
+            channel = Channel(ours)
+            try:
+                self._child = None
+                with theirs:
+                    self._holdings.zygote.begin(theirs, self._board)
+                with self._holdings.output.for_a_process() as log:
+                    channel.send(self._start_message(), self._dynamic.fd, *log)
+                await self._wait_until_loaded(channel)
+            except _NeverBegunError:
+                channel.close()
+                self._holdings.zygote.close()
+            except BaseException:
+                channel.send(End())  # it may not even have begun
+                channel.close()
+                if self._child is not None:
+                    self._child.kill(signal.SIGKILL)
+                raise
+            else:
+                self._channel = channel
+                return
+        raise BrokenError("the fork server cannot be started: the zygote that it is forked from dies at once")
 
     async def _wait_until_loaded(self, channel: Channel) -> None:
         reason = None
@@ -167,10 +187,14 @@ class ForkServer:
                 self._child = self._reaper.adopt(message.pid)
                 self._board.header[Header.FORK_SERVER] = message.pid
                 logger.info("spawned the fork server (pid: %d)", message.pid)
+            elif isinstance(message, Sources):
+                self._on_sources(message)
             elif isinstance(message, Failed):
                 reason = message.reason
             elif message is None:
-                ended = "has died at its start" if self._child is None else await self._child.wait()
+                if self._child is None:
+                    raise _NeverBegunError
+                ended = await self._child.wait()
                 if reason is not None:
                     raise AppLoadError(reason)
                 raise BrokenError(f"the fork server {ended} while it loaded the app")

@@ -25,7 +25,20 @@ from uwsgi_async.cores.handover import Handover
 from uwsgi_async.cores.request import Request
 from uwsgi_async.errors import UwsgiAsyncError
 from uwsgi_async.handlers.mounts import Apps
-from uwsgi_async.instance.channel import Drain, Failed, Hello, Inherit, Publish, Published, Ready, Reopen, Worn
+from uwsgi_async.instance.channel import (
+    Drain,
+    Failed,
+    Hello,
+    Inherit,
+    Publish,
+    Published,
+    Ready,
+    Reopen,
+    Retire,
+    Sources,
+    Suspend,
+    Worn,
+)
 from uwsgi_async.instance.control import BEAT, WorkerProcess
 from uwsgi_async.instance.dynamic import DynamicOptions
 from uwsgi_async.instance.hanging import TRACEBACK
@@ -37,6 +50,7 @@ from uwsgi_async.instance.logs.process import ProcessLogs
 from uwsgi_async.instance.names import name_process
 from uwsgi_async.instance.scoreboard import Field
 from uwsgi_async.instance.server import Server, serve_apps
+from uwsgi_async.instance.sources import SourceReporter
 from uwsgi_async.instance.state import SharedState
 from uwsgi_async.instance.statistics.publish import Detail
 from uwsgi_async.options.settings import Options
@@ -60,6 +74,7 @@ class Assignment:
     state: SharedState
     logs: ProcessLogs
     dynamic: DynamicOptions
+    reporter: SourceReporter | None
 
 
 def work(process: WorkerProcess, assignment: Assignment) -> int:
@@ -70,6 +85,8 @@ def work(process: WorkerProcess, assignment: Assignment) -> int:
         if not process.channel.send(Hello(os.getpid())):
             return 0  # nobody waits for it any more
         with controlled(process):
+            if assignment.reporter is not None:
+                assignment.reporter.begin()
             apps = assignment.load()
             process.accounts.loaded(apps, assignment.options)
             call_hook(assignment.module, "post_fork_hook")
@@ -85,6 +102,8 @@ def work(process: WorkerProcess, assignment: Assignment) -> int:
             )
             _say_goodbye(assignment.module)
     except UwsgiAsyncError as error:
+        if assignment.reporter is not None:
+            process.channel.send_all((*assignment.reporter.report(), *assignment.reporter.report_failure(error)))
         process.channel.send(Failed(str(error)))
         logger.error("worker %d: %s", process.worker, error, exc_info=error.__cause__)
         return EXIT_LOAD
@@ -133,25 +152,31 @@ async def _serve(process: WorkerProcess, apps: Apps, assignment: Assignment) -> 
             tasks.start_soon(_watch_sigterm, wear)
             process.accounts.row[Field.READY] = 1
             process.channel.send(Ready())
-            word = await _listen(process, assignment.logs)
+            word = await _listen(process, server, wear, assignment.logs)
             wear.silence()
             if word is None:
                 logger.error("the master is gone: worker %d finishes its requests and ends", process.worker)
                 server.let_go()
-            elif word.hand_over:
-                server.hand_over()
+            else:
+                tasks.start_soon(_listen, process, server, wear, assignment.logs)  # the rest may take a while
+                if word.hand_over:
+                    server.hand_over()
         await await_hook(assignment.module, "atexit")
         process.accounts.publish(server.pool)  # with what has ended since the last beat
         assignment.state.publish()
         tasks.cancel_scope.cancel()
 
 
-async def _listen(process: WorkerProcess, logs: ProcessLogs) -> Drain | None:
-    """Wait for the master's word to end; return it, None when the master is gone."""
+async def _listen(process: WorkerProcess, server: Server, wear: _WearAndTear, logs: ProcessLogs) -> Drain | None:
+    """Do what the master says, until it says that this is the end; return that, None when the master is gone."""
     while (message := await process.channel.receive()) is not None:
         if isinstance(message, Drain):
             return message
-        if isinstance(message, Publish):
+        if isinstance(message, Retire):
+            wear.report("is to be replaced")
+        elif isinstance(message, Suspend):
+            server.suspend(message.on)
+        elif isinstance(message, Publish):
             process.publish(Detail(message.detail))
             process.channel.send(Published())
         elif isinstance(message, Reopen):
@@ -171,12 +196,17 @@ async def _watch_sigterm(wear: _WearAndTear) -> None:
 
 async def _beat(process: WorkerProcess, server: Server, wear: _WearAndTear, assignment: Assignment) -> None:
     """Publish the worker's state; look whether it is worn out, its log file moved, an option changed by another one."""
+    reporter, untold = assignment.reporter, list[Sources]()
     while True:
         process.accounts.publish(server.pool)
         assignment.state.publish()
         assignment.logs.follow()
         server.adopt(assignment.dynamic.applied())
         wear.look()
+        if reporter is not None:
+            untold += reporter.report()
+            while untold and process.channel.send(untold[0]):
+                del untold[0]
         await process.accounts.beat()
 
 

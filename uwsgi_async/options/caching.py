@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from uwsgi_async.errors import OptionError
 from uwsgi_async.options.declare import option
@@ -31,6 +31,8 @@ _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.lim
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheOptions:
     """Which caches. For `state.cache`."""
+
+    FIXED: ClassVar = True
 
     cache2: tuple[str, ...] = option(
         (),

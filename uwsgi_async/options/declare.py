@@ -33,8 +33,8 @@ class Declaration:
     number beyond the maximum means the maximum. ``repeat``: given several times, the values add up to a tuple.
     ``unit``: "seconds", "bytes" or "". ``bare``: the value when the option is given without one; None: it needs one.
     ``placeholders``: ``%(...)`` means something to the option itself. ``form``: what its text must be made of; None is
-    any text. ``field``: name of the dataclass field; ``type``: its type; ``default``: its default. ``subsystem``: the
-    dataclass it belongs to.
+    any text. ``fixed``: a reload does not change it. ``field``: name of the dataclass field; ``type``: its type;
+    ``default``: its default. ``subsystem``: the dataclass it belongs to.
     """
 
     flags: tuple[str, ...]
@@ -51,6 +51,7 @@ class Declaration:
     placeholders: bool
     clamp: bool
     form: Form | None
+    fixed: bool
 
 
 def option(
@@ -65,12 +66,13 @@ def option(
     placeholders: bool = False,
     clamp: bool = False,
     form: Form | None = None,
+    fixed: bool = False,
 ) -> Any:
     """Declare an option as a dataclass field.
 
     ``flags`` are uWSGI's spellings, without the leading dashes, the main one first. ``minimum`` and ``maximum`` are
-    the range of a number, both included; None is no bound. ``bare``, ``placeholders``, ``clamp`` and ``form``: see
-    `Declaration`.
+    the range of a number, both included; None is no bound. ``bare``, ``placeholders``, ``clamp``, ``form`` and
+    ``fixed``: see `Declaration`.
     """
     declared = {
         "flags": flags,
@@ -83,12 +85,16 @@ def option(
         "placeholders": placeholders,
         "clamp": clamp,
         "form": form,
+        "fixed": fixed,
     }
     return dataclasses.field(default=default, metadata={_KEY: declared})
 
 
 def declarations(subsystem: type) -> Iterator[Declaration]:
-    """Yield the declared options of a subsystem's dataclass in the order of their declaration."""
+    """Yield the declared options of a subsystem's dataclass in the order of their declaration.
+
+    A subsystem with the class variable ``FIXED`` is one whose options are all fixed.
+    """
     hints = get_type_hints(subsystem)
     for field in dataclasses.fields(subsystem):
         yield Declaration(
@@ -96,5 +102,5 @@ def declarations(subsystem: type) -> Iterator[Declaration]:
             type=hints[field.name],
             default=field.default,
             subsystem=subsystem,
-            **field.metadata[_KEY],
+            **{**field.metadata[_KEY], "fixed": field.metadata[_KEY]["fixed"] or getattr(subsystem, "FIXED", False)},
         )

@@ -23,8 +23,9 @@ Made by `python -m uwsgi_async.options > docs/options.md`; do not edit.
 On the command line: `--flag value` or `--flag=value`. In a config file: `flag = value`, without dashes; an ini file's
 section is `[uwsgi]`. In the environment: `UWSGI_FLAG`. In Python: `uwsgi_async.run(app, keyword=value)`. Options
 marked * may be given several times; in Python they take one value or a sequence. A letter is for the command line
-alone. First the options that are built, then the rest of uWSGI 2.0.31's: those that are accepted and change nothing,
-and those that are refused (`ignore-unsupported` makes that a warning).
+alone. A reload reads the options again, but does not change those marked †. First the options that are built, then the
+rest of uWSGI 2.0.31's: those that are accepted and change nothing, and those that are refused (`ignore-unsupported`
+makes that a warning).
 """
 _VERDICTS: Final[dict[catalog.Verdict, str]] = {
     "no meaning": "Options of uWSGI without effect here",
@@ -57,7 +58,8 @@ def _option(declared: Declaration) -> str:
     flags = _code(map(dashed, declared.flags)) + " *" * declared.repeat
     takes = "nothing" if is_flag(declared) else expected(declared)
     default = default_of(declared)
-    return _row(flags, f"`{declared.field}`", takes, f"`{default}`" if default else "", declared.help)
+    meaning = declared.help + " †" * declared.fixed
+    return _row(flags, f"`{declared.field}`", takes, f"`{default}`" if default else "", meaning)
 
 
 def _family(family: catalog.Family) -> str:

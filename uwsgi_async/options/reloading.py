@@ -15,21 +15,41 @@ class ReloadOptions:
     touch_reload: tuple[str, ...] = option(
         (), "touch-reload", repeat=True, help="reload when this file is touched, made or removed"
     )
+    touch_workers_reload: tuple[str, ...] = option(
+        (), "touch-workers-reload", repeat=True, help="replace the workers when this file is touched"
+    )
+    touch_chain_reload: tuple[str, ...] = option(
+        (), "touch-chain-reload", repeat=True, help="replace the workers one after the other when this file is touched"
+    )
     fs_reload: tuple[str, ...] = option(
         (), "fs-reload", repeat=True, help="reload when this file, or what is directly in this directory, has changed"
     )
     fs_brutal_reload: tuple[str, ...] = option(
         (), "fs-brutal-reload", repeat=True, help="the same, and the old workers do not finish their requests"
     )
+    py_autoreload: float = option(
+        0.0,
+        "py-autoreload",
+        "py-auto-reload",
+        "python-autoreload",
+        "python-auto-reload",
+        unit="seconds",
+        help="look so often whether a module of the app has changed, and reload; for development; 0 = never",
+        minimum=0,
+    )
+    py_auto_reload_ignore: tuple[str, ...] = option(
+        (), "py-auto-reload-ignore", repeat=True, help="py-autoreload does not look at this module"
+    )
     exit_on_reload: bool = option(False, "exit-on-reload", help="stop instead of reloading: somebody else starts again")
     master_fifo: tuple[str, ...] = option(
         (),
         "master-fifo",
         repeat=True,
+        fixed=True,
         help="obey the letters that are written to this named pipe; ten at most, the first is slot 0",
     )
     notify_socket: str | None = option(
-        None, "notify-socket", help="log the datagrams that are sent to this UNIX socket"
+        None, "notify-socket", fixed=True, help="log the datagrams that are sent to this UNIX socket"
     )
 
     @property

@@ -6,7 +6,7 @@ Names are uWSGI's where uWSGI has the option. All times are seconds, all sizes b
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from uwsgi_async.options.caching import CacheOptions
 from uwsgi_async.options.cheaper import CheaperOptions
@@ -31,10 +31,10 @@ class SocketOptions:
     """Where to listen. For `instance.listeners`."""
 
     http_socket: tuple[str, ...] = option(
-        (), "http-socket", "http", "http11-socket", repeat=True, help="serve HTTP/1.1 at this address"
+        (), "http-socket", "http", "http11-socket", repeat=True, fixed=True, help="serve HTTP/1.1 at this address"
     )
     socket: tuple[str, ...] = option(
-        (), "socket", "uwsgi-socket", "s", repeat=True, help="serve the uwsgi protocol at this address"
+        (), "socket", "uwsgi-socket", "s", repeat=True, fixed=True, help="serve the uwsgi protocol at this address"
     )
     uwsgi_allow: tuple[Allowed, ...] = option(
         (),
@@ -46,6 +46,7 @@ class SocketOptions:
         100,
         "listen",
         "l",
+        fixed=True,
         help="length of the kernel's queue of connections not yet accepted",
         minimum=1,
         maximum=65535,
@@ -53,13 +54,20 @@ class SocketOptions:
     reuse_port: bool = option(
         False,
         "reuse-port",
+        fixed=True,
         help="open a TCP socket for each worker, between which the kernel divides the connections (SO_REUSEPORT)",
     )
     chmod_socket: str | None = option(
-        None, "chmod-socket", "chmod", "C", bare="666", help="mode of UNIX sockets, in octal; 666 when none is given"
+        None,
+        "chmod-socket",
+        "chmod",
+        "C",
+        bare="666",
+        fixed=True,
+        help="mode of UNIX sockets, in octal; 666 when none is given",
     )
     chown_socket: str | None = option(
-        None, "chown-socket", help="owner of UNIX sockets: user or user:group, names or numbers; needs root"
+        None, "chown-socket", fixed=True, help="owner of UNIX sockets: user or user:group, names or numbers; needs root"
     )
 
 
@@ -173,7 +181,9 @@ class CoreOptions:
 class ProcessOptions:
     """Which processes, how long each lives, how they end. For `instance.master`."""
 
-    master: bool = option(False, "master", "M", help="run a master process that keeps the workers alive and reloads")
+    master: bool = option(
+        False, "master", "M", fixed=True, help="run a master process that keeps the workers alive and reloads"
+    )
     processes: int = option(
         1,
         "processes",
@@ -239,7 +249,11 @@ class ProcessOptions:
     )
     no_die_on_term: bool = option(False, "no-die-on-term", help="the same as die-on-term = false")
     pidfile: str | None = option(
-        None, "pidfile", "safe-pidfile", help="write the instance's pid to this file, before its user changes"
+        None,
+        "pidfile",
+        "safe-pidfile",
+        fixed=True,
+        help="write the instance's pid to this file, before its user changes",
     )
 
 
@@ -290,6 +304,8 @@ class LogOptions:
 class LockOptions:
     """How many locks all processes and cores share. For `state.locks`."""
 
+    FIXED: ClassVar = True
+
     locks: int = option(
         0, "locks", help="locks that apps can use beside lock 0, which is always there", minimum=0, maximum=65535
     )
@@ -298,6 +314,8 @@ class LockOptions:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueOptions:
     """The queue that all processes and cores share. For `state.queue`."""
+
+    FIXED: ClassVar = True
 
     queue: int = option(0, "queue", help="slots of the shared queue; 0 = no queue", minimum=0)
     queue_blocksize: int = option(
@@ -317,6 +335,8 @@ class QueueOptions:
 class SharedAreaOptions:
     """Raw memory that all processes and cores share. For `state.sharedarea`."""
 
+    FIXED: ClassVar = True
+
     sharedarea: tuple[str, ...] = option(
         (),
         "sharedarea",
@@ -332,6 +352,8 @@ class SharedAreaOptions:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricOptions:
     """Numbers that apps and the instance count. For `state.metrics`."""
+
+    FIXED: ClassVar = True
 
     enable_metrics: bool = option(False, "enable-metrics", help="keep metrics: the instance's own, and those of metric")
     metric: tuple[str, ...] = option(

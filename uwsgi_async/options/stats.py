@@ -4,6 +4,7 @@ What lives here: one subsystem of `settings.Options`. What does not: all other o
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from uwsgi_async.options.declare import option
 
@@ -11,6 +12,8 @@ from uwsgi_async.options.declare import option
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatsOptions:
     """Who may look at the instance, and what they see. For `instance.statistics`."""
+
+    FIXED: ClassVar = True
 
     stats: str | None = option(
         None, "stats", "stats-server", help="tell the statistics as JSON to whoever connects to this address"

@@ -4,6 +4,7 @@ What lives here: one subsystem of `settings.Options`. What does not: all other o
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from uwsgi_async.options.declare import option
 from uwsgi_async.options.forms import MASTER_HOOK, MODE
@@ -12,6 +13,8 @@ from uwsgi_async.options.forms import MASTER_HOOK, MODE
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemOptions:
     """The user, the pidfile, the terminal. For `instance.standing` and `instance.daemon`."""
+
+    FIXED: ClassVar = True
 
     uid: str | None = option(
         None, "uid", help="run as this user, a name or a number, as soon as the sockets are open; needs root"
