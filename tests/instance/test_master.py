@@ -7,9 +7,8 @@ import os
 import signal
 import threading
 import time
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPException
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -176,48 +175,6 @@ def test_code_that_does_not_load_leaves_the_old_workers_serving(place: Path) -> 
         process.popen.send_signal(signal.SIGHUP)
         process.wait_for("reloaded in")
         process.wait_until(lambda: ask(process)["pid"] != before)
-
-
-def test_reloads_under_load_lose_no_request(place: Path) -> None:
-    with instance(place, "--processes", "2", "--disable-logging") as process:
-        address = urlsplit(process.url)
-        stop = threading.Event()
-        failures: list[str] = []
-        counts = [0] * 6
-
-        def client(number: int) -> None:
-            """Half of them keep their connection as long as the server does, half open one for each request."""
-            connection: HTTPConnection | None = None
-            while not stop.is_set():
-                try:
-                    if connection is None:
-                        connection = HTTPConnection(address.hostname or "", address.port, timeout=20)
-                    connection.request("GET", "/")
-                    answer = connection.getresponse()
-                    answer.read()
-                    if answer.status != 200:
-                        failures.append(f"status {answer.status}")
-                    counts[number] += 1
-                    if number % 2 or answer.getheader("Connection") == "close":
-                        connection.close()
-                        connection = None
-                except (OSError, HTTPException) as error:
-                    failures.append(repr(error))
-                    connection = None
-            if connection is not None:
-                connection.close()
-
-        clients = [threading.Thread(target=client, args=(number,)) for number in range(len(counts))]
-        for each in clients:
-            each.start()
-        for reload in range(1, 21):
-            process.popen.send_signal(signal.SIGHUP)
-            process.wait_until(lambda reload=reload: process.output.count("reloaded in") >= reload)
-        stop.set()
-        for each in clients:
-            each.join()
-    assert failures == []
-    assert min(counts) > 20
 
 
 def test_stop_ends_the_instance(place: Path) -> None:

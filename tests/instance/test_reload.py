@@ -17,8 +17,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests import load
 from tests.command import program
 from tests.instance.harness import APP, ask, gone, instance, lose, pid_of, pids, starting, status
+from tests.load import Load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -531,6 +533,19 @@ def test_a_reload_while_stopping_does_nothing(place: Path) -> None:
         assert process.end() == 0
         slow.join()
         assert "reloading" not in process.output
+
+
+@pytest.mark.parametrize("loop", [(), ("--trio",), ("--uvloop",)], ids=["asyncio", "trio", "uvloop"])
+def test_20_reloads_under_load_lose_no_request(place: Path, loop: tuple[str, ...]) -> None:
+    (place / "app.py").write_text(load.APP)
+    with instance(place, "--processes", "2", "--disable-logging", *loop) as process:
+        with Load([urlsplit(process.url).port or 0]) as clients:
+            for number in range(1, 21):
+                hang_up(process)
+                await_reload(process, number)
+                clients.wait_for(1, process.wait_until)
+        assert clients.failures == []
+        assert "Traceback" not in process.output
 
 
 # --- workers alone ----------------------------------------------------------------------------------------------
