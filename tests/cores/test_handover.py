@@ -181,6 +181,20 @@ async def test_a_connection_whose_answer_had_begun_goes_when_it_is_through(place
             assert (await ask(client)).startswith(b"new ")
 
 
+async def test_a_connection_has_the_time_that_was_left_to_it(place: Place) -> None:
+    async with connect_to(place, 0) as client:
+        async with place.server("old") as old:
+            await ask(client)
+            (connection,) = await one_connection(old)
+            await wait_until(lambda: connection.idle)
+            connection.deadline -= 35  # of 75, and the time for a head would be 30
+            old.hand_over()
+        async with place.server("new") as new:
+            (connection,) = await one_connection(new)
+            await wait_until(lambda: connection.idle)
+            assert 30 < connection.deadline - new.pool.poller.time() <= 40
+
+
 async def test_more_connections_go_than_the_queue_holds(place: Place, handover: Handover) -> None:
     handover.give_end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # the least that the kernel has
     ending = Ending()

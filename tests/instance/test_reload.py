@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import sys
 import threading
 import time
@@ -21,6 +22,7 @@ from tests import load
 from tests.command import program
 from tests.instance.harness import APP, ask, gone, instance, lose, pid_of, pids, starting, status
 from tests.load import Load
+from uwsgi_async.wire.uwsgi import encode_packet, encode_vars
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -273,8 +275,8 @@ endif =
 
 
 @contextmanager
-def from_ini(place: Path) -> Iterator[Process]:
-    write_ini(place)
+def from_ini(place: Path, *, processes: int = 1, more: str = "") -> Iterator[Process]:
+    write_ini(place, processes=processes, more=more)
     with program(sys.executable, "-m", "uwsgi_async", "app.ini", cwd=place) as process:
         process.url = process.wait_for(r"http://127\.0\.0\.1:\d+")[0]
         yield process
@@ -457,6 +459,24 @@ def test_an_idle_connection_goes_over_to_the_new_workers(place: Path) -> None:
             answer, kept = ask_over(connection)
             assert '"version": 20,' in answer
             assert kept
+
+
+def test_idle_connections_find_their_protocol_when_the_number_of_workers_has_changed(place: Path) -> None:
+    more = "reuse-port = true\nsocket = 127.0.0.1:0"
+    question = encode_packet(0, 0, encode_vars({"PATH_INFO": "/", "REQUEST_METHOD": "GET"}))
+    with from_ini(place, processes=2, more=more) as process:
+        port = int(process.wait_for(r"serves 127\.0\.0\.1:(\d+)")[1])
+        with connected(process) as connection, socket.create_connection(("127.0.0.1", port), timeout=20) as front:
+            for version, processes in ((20, 3), (300, 1)):
+                old = set(pids(process).values())
+                change(place, version)
+                write_ini(place, processes=processes, more=more)
+                hang_up(process)
+                process.wait_until(lambda old=old: not old & process.family())
+                assert f'"version": {version},' in ask_over(connection)[0]
+            front.sendall(question)
+            with front.makefile("rb") as answer:
+                assert b'"version": 300,' in answer.read()
 
 
 def test_a_running_request_is_finished_by_the_old_worker_and_its_connection_closed(place: Path) -> None:

@@ -46,7 +46,7 @@ class ConnectionProtocol(Protocol):
 
 
 class Connection:
-    """A client's connection.
+    """A client's connection. Who makes one gives it to the pool's queue, or parks it.
 
     ``peer``: the client's IP address as text; "" for a UNIX socket. ``deadline``: when, on the pool's clock, `expire`
     is due. ``head_since``: when the first bytes of an incomplete head came. ``reader``: the protocol's reader while
@@ -91,7 +91,6 @@ class Connection:
         self._write_waiter: Parker | None = None
         pool.connections.add(self)
         pool.poller.claim(self.fd, self)
-        pool.enqueue(self)
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "lingering" if self.lingering else "parked" if self.parked else "served"

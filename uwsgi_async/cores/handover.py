@@ -2,9 +2,10 @@
 
 What lives here: `Handover`, the pair of sockets that all workers of an instance share, and `Taker`, which takes
 connections out of it as an `Acceptor` takes them from a listening socket. What does not: when a worker ends
-(`instance.worker`). A connection between two requests is nothing but its socket, the client's address and the
-listener it came from: these three go through. What the client sends meanwhile waits in the socket, and is read at the
-other end. Closing such a connection instead would lose the request that may be on its way.
+(`instance.worker`). A connection between two requests is nothing but its socket, the client's address, the address
+that it was accepted at, and the time that is left to it: these go through. What the client sends meanwhile waits in
+the socket, and is read at the other end. Closing such a connection instead would lose the request that may be on its
+way.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from uwsgi_async.cores.pool import Pool
 
 logger = logging.getLogger("uwsgi_async")
 
-_LISTENER = struct.Struct("!H")
-_LARGEST = 512  # bytes of one message: the listener's number and an IP address as text
+_HEAD = struct.Struct("!Hd")  # the number of the protocol, and the seconds that are left
+_LARGEST = 512  # bytes of one message: this and an IP address as text
 _QUEUE = 1 << 20  # bytes; the kernel allows an ordinary user less, and a connection needs about 800
 _PATIENCE = 2.0  # seconds
 _PAUSE = 0.01  # seconds; until the kernel has room for more file descriptors on their way
@@ -65,8 +66,8 @@ class Handover:
     async def give(self, pool: Pool, protocols: Sequence[ConnectionProtocol]) -> None:
         """Give away every idle connection of ``pool``, which must accept no more.
 
-        ``protocols``: of the listeners, in their order. Waits while the queue is full, two seconds at most: then
-        nobody takes any, and the rest stays.
+        ``protocols``: in the order that those of a `Taker` have. Waits while the queue is full, two seconds at most:
+        then nobody takes any, and the rest stays.
         """
         given = anyio.current_time()
         for connection in list(pool.connections):
@@ -78,8 +79,9 @@ class Handover:
                 else:
                     await anyio.sleep(_PAUSE)
 
-    def _give(self, connection: Connection, listener: int) -> bool:
-        message = _LISTENER.pack(listener) + connection.peer.encode()
+    def _give(self, connection: Connection, protocol: int) -> bool:
+        left = connection.deadline - connection.pool.poller.time()
+        message = _HEAD.pack(protocol, left) + connection.peer.encode()
         try:
             socket.send_fds(self.give_end, [message], [connection.fd])
         except OSError as error:
@@ -101,9 +103,9 @@ class Taker(Acceptor):
         message, fds, _, _ = socket.recv_fds(self._sock, _LARGEST, 1)
         if not fds:
             raise OSError(errno.EMFILE, "no file descriptor is free, and an idle connection of another worker is lost")
-        (listener,) = _LISTENER.unpack_from(message)
+        protocol, left = _HEAD.unpack_from(message)
         sock = socket.socket(fileno=fds[0])
         sock.setblocking(False)
-        options = self._pool.options
-        connection = Connection(sock, message[_LISTENER.size :].decode(), self._protocols[listener], self._pool)
-        connection.deadline = self._pool.poller.time() + max(options.header_timeout, options.keepalive_timeout)
+        connection = Connection(sock, message[_HEAD.size :].decode(), self._protocols[protocol], self._pool)
+        connection.readable = False  # perhaps it is: then an event comes at once
+        connection.park(None, self._pool.poller.time() + left)

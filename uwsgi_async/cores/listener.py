@@ -114,4 +114,5 @@ class SocketAcceptor(Acceptor):
         sock.setblocking(False)
         if self._is_tcp:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        Connection(sock, address[0] if self._is_tcp else "", self._protocol, self._pool)
+        connection = Connection(sock, address[0] if self._is_tcp else "", self._protocol, self._pool)
+        self._pool.enqueue(connection)  # its first bytes are mostly there already

@@ -129,6 +129,7 @@ class Master:
                             self._end_reload("the workers serve")
                 except* UwsgiAsyncError as errors:
                     error = next(each for each in _leaves(errors) if isinstance(each, UwsgiAsyncError))
+                await self._holdings.zygote.end()
                 watch.cancel_scope.cancel()
         if error is not None:
             raise error

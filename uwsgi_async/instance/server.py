@@ -55,6 +55,8 @@ from uwsgi_async.wire.http import Endpoint
 
 logger = logging.getLogger("uwsgi_async")
 
+_Place = tuple[Protocol, str]
+"""A protocol and the address that it is spoken at."""
 
 _NOT_FOR_RUN: Mapping[str, str] = {
     "load": "run() is given the app itself, so it loads none: leave this out",
@@ -335,27 +337,34 @@ def _service(options: Options, handler: Handler, on_end: Callable[[Request], Non
     return Service(handler, options.cores.limit_post, log, log.always, on_end)
 
 
-def _protocols(options: Options, listeners: Sequence[Listener], service: Service) -> dict[str, ConnectionProtocol]:
-    """Return what serves the connections of each address, in the same order in every worker of an instance."""
-    protocols: dict[str, ConnectionProtocol] = {}
+def _protocols(options: Options, listeners: Sequence[Listener], service: Service) -> dict[_Place, ConnectionProtocol]:
+    """Return what serves the connections of each address.
+
+    In the same order in every worker of an instance, though each may have other shares of an address than the rest.
+    """
+    protocols: dict[_Place, ConnectionProtocol] = {}
     for listener in listeners:
-        if listener.name in protocols:
+        if _place(listener) in protocols:
             continue  # another share of this address
         if listener.protocol == "http":
             address = listener.sock.getsockname()
             port = str(address[1]) if isinstance(address, tuple) else ""
-            protocols[listener.name] = HttpProtocol(Endpoint(options.http, socket.gethostname(), port), service)
+            protocols[_place(listener)] = HttpProtocol(Endpoint(options.http, socket.gethostname(), port), service)
         else:
             handlers = packet_handlers(options, listener)
-            protocols[listener.name] = UwsgiProtocol(options.packet, service, handlers, warning_message)
+            protocols[_place(listener)] = UwsgiProtocol(options.packet, service, handlers, warning_message)
     return protocols
 
 
+def _place(listener: Listener) -> _Place:
+    return listener.protocol, listener.name
+
+
 def _accept(
-    listeners: Sequence[Listener], protocols: Mapping[str, ConnectionProtocol], pool: Pool, handover: Handover | None
+    listeners: Sequence[Listener], protocols: Mapping[_Place, ConnectionProtocol], pool: Pool, handover: Handover | None
 ) -> list[Acceptor]:
     acceptors: list[Acceptor] = [
-        SocketAcceptor(listener.sock, protocols[listener.name], pool) for listener in listeners
+        SocketAcceptor(listener.sock, protocols[_place(listener)], pool) for listener in listeners
     ]
     if handover is not None:
         acceptors.append(Taker(handover, list(protocols.values()), pool))

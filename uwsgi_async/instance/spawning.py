@@ -52,15 +52,16 @@ class Zygote:
         self._inherited = inherited
         self._loop = loop
         self._channel: Channel | None = None
+        self._child: Child | None = None
         self._surroundings: tuple[object, ...] = ()
 
     def __repr__(self) -> str:
         return f"<Zygote {'not started' if self._channel is None else self._channel!r}>"
 
-    def begin(self, channel: socket.socket, board: Scoreboard) -> None:
+    def begin(self, channel: socket.socket, board: Scoreboard, reaper: Reaper) -> None:
         """Fork a fork server with this end of its channel. Raises `BrokenError` when no process can be started.
 
-        It has the environment and the directory that this process has now.
+        It has the environment and the directory that this process has now. ``reaper``: of this process's children.
         """
         surroundings = _surroundings()
         current = self._channel is not None and surroundings == self._surroundings
@@ -72,7 +73,7 @@ class Zygote:
             ours, theirs = pair()
             self._channel = Channel(ours)
             with theirs:
-                self._spawn(theirs.fileno())
+                self._child = reaper.adopt(self._spawn(theirs.fileno()))
         except OSError as error:
             self.close()
             raise BrokenError(f"a fork server cannot be started: {error.strerror}") from error
@@ -85,7 +86,13 @@ class Zygote:
             self._channel.close()
             self._channel = None
 
-    def _spawn(self, channel: int) -> None:
+    async def end(self) -> None:
+        """Let the process end, and wait until it has; one that hangs is killed."""
+        self.close()
+        if self._child is not None:
+            await _bury(self._child)
+
+    def _spawn(self, channel: int) -> int:
         inherited = [channel, *self._inherited]
         for fd in inherited:
             os.set_inheritable(fd, True)
@@ -95,6 +102,7 @@ class Zygote:
             for fd in inherited:
                 os.set_inheritable(fd, False)
         logger.info("spawned the zygote (pid: %d)", pid)
+        return pid
 
 
 class _NeverBegunError(Exception):
@@ -162,7 +170,7 @@ class ForkServer:
             try:
                 self._child = None
                 with theirs:
-                    self._holdings.zygote.begin(theirs, self._board)
+                    self._holdings.zygote.begin(theirs, self._board, self._reaper)
                 with self._holdings.output.for_a_process() as log:
                     channel.send(self._start_message(), self._dynamic.fd, *log)
                 await self._wait_until_loaded(channel)
@@ -250,11 +258,8 @@ class ForkServer:
     async def end(self) -> None:
         """Let the process end, and wait until it has; one that hangs is killed."""
         self.close()
-        if self._child is None:
-            return
-        with anyio.CancelScope(shield=True), anyio.move_on_after(_LAST_MOMENTS):
-            await self._child.wait()
-        self._child.kill(signal.SIGKILL)
+        if self._child is not None:
+            await _bury(self._child)
 
     def _send_fork(self, worker: int, channel: int) -> bool:
         if self._channel is None:
@@ -279,6 +284,12 @@ class ForkServer:
             master=os.getpid(),
             reloads=self._reloads,
         )
+
+
+async def _bury(child: Child) -> None:
+    with anyio.CancelScope(shield=True), anyio.move_on_after(_LAST_MOMENTS):
+        await child.wait()
+    child.kill(signal.SIGKILL)
 
 
 def _values(options: Options) -> dict[str, Any]:

@@ -32,8 +32,10 @@ def main(fd: int, loop: str) -> int:
     libraries = _stamps(_library_files())
     gc.collect()
     gc.freeze()  # a collection in a worker would touch, and so copy, every page
+    words = select.poll()  # not select(2), which refuses a large fd
+    words.register(fd, select.POLLIN)
     while True:
-        select.select([fd], [], [])
+        words.poll()
         if _stamps(libraries) != libraries:
             os.set_inheritable(fd, True)
             os.execve(sys.executable, zygote_command(fd, loop), os.environ)  # the message is still unread
