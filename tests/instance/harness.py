@@ -1,16 +1,19 @@
-"""An instance with a master, and an app in it that says what it sees and does what it is told."""
+"""An instance with a master, an app in it that says what it sees and does what it is told, and an operator."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.client import HTTPException
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -122,3 +125,58 @@ class Client(threading.Thread):
             self.answer = ask(self._process, self._path)
         except OSError:
             pass
+
+
+def change(place: Path, version: int = 20) -> None:
+    """Write new code; of another size each time, so that no cached bytecode is taken for it (see PEP 3147)."""
+    (place / "app.py").write_text(APP.replace("VERSION = 1", f"VERSION = {version}"))
+
+
+def touch(path: Path) -> None:
+    """Change a file's time for certain, whatever the file system's grain."""
+    path.touch()
+    after = path.stat().st_mtime_ns + 10**9
+    os.utime(path, ns=(after, after))
+
+
+def tell(place: Path, letters: str, fifo: str = "fifo") -> None:
+    """Write to the master FIFO, which must be there."""
+    fd = os.open(place / fifo, os.O_WRONLY | os.O_NONBLOCK)
+    os.write(fd, letters.encode())
+    os.close(fd)
+
+
+def hang_up(process: Process) -> None:
+    process.popen.send_signal(signal.SIGHUP)
+
+
+def reloads(process: Process) -> int:
+    return process.output.count("reloaded in")
+
+
+def await_reload(process: Process, number: int = 1) -> None:
+    process.wait_until(lambda: reloads(process) >= number)
+
+
+def await_version(process: Process, version: int) -> None:
+    """An old worker accepts until it has read that it is to end, a moment after the new ones serve."""
+    process.wait_until(lambda: ask(process)["version"] == version)
+
+
+@contextmanager
+def connected(process: Process) -> Iterator[HTTPConnection]:
+    """A keep-alive connection to an instance."""
+    address = urlsplit(process.url)
+    connection = HTTPConnection(address.hostname or "", address.port, timeout=20)
+    try:
+        connection.connect()
+        yield connection
+    finally:
+        connection.close()
+
+
+def ask_over(connection: HTTPConnection) -> tuple[str, bool]:
+    """Ask over a connection; return the answer, and whether the server keeps the connection."""
+    connection.request("GET", "/")
+    answer = connection.getresponse()
+    return answer.read().decode(), answer.getheader("Connection") != "close"

@@ -31,7 +31,7 @@ _UNACKED = struct.Struct("4x4x4x4x4x4xI")  # tcpi_unacked in struct tcp_info <li
 class Crew:
     """The workers of a generation, as many as there should be.
 
-    ``keepers``: one for each worker that there may be.
+    ``keepers``: one for each worker that there may be. ``asked``: workers more, or less, that an operator wants.
     """
 
     def __init__(self, options: Options, board: Scoreboard, keepers: Sequence[Keeper]) -> None:
@@ -40,6 +40,8 @@ class Crew:
         self._keepers = keepers
         self._running: dict[int, float] = {}
         self._looked = time.monotonic()
+        self._sent_home = anyio.Event()
+        self.asked = 0
         self.cheaper = Cheaper(options.cheaper, len(keepers))
 
     def __repr__(self) -> str:
@@ -55,24 +57,40 @@ class Crew:
         for keeper in self._keepers[: self.cheaper.initial if self._options.cheaper.cheaper else None]:
             keeper.run()
 
-    def adjust(self, change: int) -> None:
-        """Add so many workers, or take away as many: of those that are not busy, the oldest."""
-        if change > 0:
+    def adapt(self, load: Load) -> None:
+        """Have as many workers as this load needs, or as were asked for.
+
+        As in uWSGI a worker that is to go because it was asked for goes when one is not busy.
+        """
+        asked, self.asked = self.asked, 0
+        wanted = self.cheaper.limit(asked, load) if asked else self.cheaper.decide(load)
+        missing = wanted - self._adjust(wanted)
+        if asked:
+            self.asked = missing
+
+    def _adjust(self, change: int) -> int:
+        """Add so many workers, or take away as many: of those that are not busy, the oldest; return how many."""
+        if change >= 0:
             for keeper in [keeper for keeper in self._keepers if not keeper.wanted][:change]:
                 keeper.run()
-        elif change < 0:
-            load = self._look()
-            free = [keeper for keeper in self.wanted if not load.busy[keeper.number]]
-            for keeper in sorted(free, key=lambda keeper: keeper.current.born if keeper.current else math.inf)[
-                :-change
-            ]:
-                logger.info("uwsgi-async worker %d cheaped.", keeper.number)
-                keeper.end(hand_over=True)
+            return change
+        load = self._look()
+        free = sorted((keeper for keeper in self.wanted if not load.busy[keeper.number]), key=_born)[:-change]
+        for keeper in free:
+            logger.info("uwsgi-async worker %d cheaped.", keeper.number)
+            keeper.end(hand_over=True)
+        return -len(free)
 
     def send_home(self) -> None:
         """End all workers."""
         for keeper in self.wanted:
             keeper.end(hand_over=False)
+        self._sent_home.set()
+
+    async def wait_until_sent_home(self) -> None:
+        """Wait until all workers have been told to end."""
+        await self._sent_home.wait()
+        self._sent_home = anyio.Event()
 
     def look(self, listeners: Sequence[Listener]) -> Load:
         """Return the load since the last look."""
@@ -103,7 +121,10 @@ def _born(keeper: Keeper) -> float:
 
 
 async def adapt(crew: Crew, options: Options, listeners: Sequence[Listener], stop: Callable[[], None]) -> None:
-    """Adapt the number of workers to the load, until cancelled. ``stop``: ends the instance (option die-on-idle)."""
+    """Adapt the number of workers to the load, until cancelled. ``stop``: ends the instance (option die-on-idle).
+
+    With options that say nothing of it, it only starts all workers again when they have been sent home.
+    """
     cheaper, idle = options.cheaper, _Idleness(options.cheaper.idle)
     while True:
         if not crew.wanted:
@@ -111,10 +132,15 @@ async def adapt(crew: Crew, options: Options, listeners: Sequence[Listener], sto
             await _connection(listeners)
             crew.begin()
             idle = _Idleness(cheaper.idle)
+        if not cheaper.adapts:
+            await crew.wait_until_sent_home()
+            continue
         await anyio.sleep(cheaper.check_interval)
+        if not crew.wanted:
+            continue  # sent home meanwhile
         load = crew.look(listeners)
         if cheaper.cheaper:
-            crew.adjust(crew.cheaper.decide(load))
+            crew.adapt(load)
         if not all(keeper.ready for keeper in crew.wanted):
             idle = _Idleness(cheaper.idle)  # who has not begun to serve has not been idle
         elif idle.is_over(load, crew.requests):

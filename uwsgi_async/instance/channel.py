@@ -63,6 +63,13 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class Files:
+    """Master to fork server: what it has to remove when the master dies, in the place of `Start.files`."""
+
+    files: list[list[Any]]
+
+
+@dataclass(frozen=True, slots=True)
 class Fork:
     """Master to fork server: fork worker number ``worker``. With the worker's end of a channel and those of its log."""
 
@@ -173,6 +180,7 @@ Message = (
     | Start
     | Loaded
     | Failed
+    | Files
     | Fork
     | End
     | Hello

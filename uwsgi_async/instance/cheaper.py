@@ -68,12 +68,32 @@ class Cheaper:
 
     def decide(self, load: Load) -> int:
         """Return how many workers to add; negative to take away."""
-        hard, soft = self._options.cheaper_rss_limit_hard, self._options.cheaper_rss_limit_soft
-        if hard and load.rss >= hard and load.active > 1:
-            logger.warning("cheaper: the workers use %d bytes (option cheaper-rss-limit-hard): one ends", load.rss)
+        if self._is_too_much(load):
             return -1
-        wanted = self._algorithm.decide(load, may_grow=not (soft and load.rss >= soft) and load.active < self.most)
+        wanted = self._algorithm.decide(load, may_grow=not self._is_enough(load) and load.active < self.most)
         return max(min(wanted, self.most - load.active), min(self.least - load.active, 0))
+
+    def limit(self, asked: int, load: Load) -> int:
+        """Return how many of the workers that an operator has asked for there shall be; negative to take away.
+
+        As in uWSGI he may have less than the option cheaper says, but one in any case.
+        """
+        if self._is_too_much(load):
+            return -1
+        if asked > 0 and self._is_enough(load):
+            logger.warning("cheaper: the workers use %d bytes (option cheaper-rss-limit-soft): none is added", load.rss)
+            return 0
+        return max(min(asked, self.most - load.active), min(1 - load.active, 0))
+
+    def _is_too_much(self, load: Load) -> bool:
+        hard = self._options.cheaper_rss_limit_hard
+        if not hard or load.rss < hard or load.active <= 1:
+            return False
+        logger.warning("cheaper: the workers use %d bytes (option cheaper-rss-limit-hard): one ends", load.rss)
+        return True
+
+    def _is_enough(self, load: Load) -> bool:
+        return 0 < self._options.cheaper_rss_limit_soft <= load.rss
 
 
 class Spare:

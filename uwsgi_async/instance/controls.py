@@ -76,10 +76,9 @@ class Controls:
         self._master = master
         self._fifo = self._socket = None
         if options.reload.master_fifo:
-            self._fifo = MasterFifo(options.reload.master_fifo, fifo_commands(master))
-            self._fifo.open()
+            self._fifo = MasterFifo(options.reload.master_fifo, fifo_commands(master), master.exchange_file)
+            self.files.append(self._fifo.open())
             stack.callback(self._fifo.close)
-            self.files.append(OwnFile.of(self._fifo.path, written=True))
         if options.reload.notify_socket is not None:
             self._socket = open_notify_socket(options.reload.notify_socket)
             stack.callback(self._socket.close)
@@ -102,6 +101,10 @@ class Controls:
 def fifo_commands(master: Master) -> Mapping[str, Callable[[], None]]:
     """Return what each letter in the master FIFO does. Source: uWSGI's page "The Master FIFO"."""
     return {
+        "+": partial(master.adjust_workers, "+ in the master FIFO", 1),
+        "-": partial(master.adjust_workers, "- in the master FIFO", -1),
+        "C": partial(master.go_cheap, "C in the master FIFO"),
+        "L": master.rotate_log,
         "c": partial(master.replace_workers, "c in the master FIFO", chain=True),
         "l": master.reopen_logs,
         "p": master.suspend_or_resume,

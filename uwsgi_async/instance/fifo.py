@@ -1,8 +1,7 @@
 """The master FIFO: a named pipe through which an operator tells the master what to do, one letter for each command.
 
-What lives here: `MasterFifo`, the pipe and its ten slots, and `answers`, what is said to the letters that cannot be
-obeyed here. What does not: what the other letters do (`master`). Source: uWSGI's page "The Master FIFO" and
-core/fifo.c.
+What lives here: `MasterFifo`, the pipe and its ten slots, and what is said to the letters that cannot be obeyed here.
+What does not: what the other letters do (`controls`). Source: uWSGI's page "The Master FIFO" and core/fifo.c.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from typing import Final
 import anyio
 
 from uwsgi_async.errors import BrokenError, UsageError
+from uwsgi_async.instance.ownfile import OwnFile
 
 logger = logging.getLogger("uwsgi_async")
 
@@ -35,17 +35,24 @@ _IMPOSSIBLE: Final = {
 class MasterFifo:
     """The pipe of the active slot, from `open` to `close`.
 
-    ``paths``: of the slots, the first is slot 0. ``commands``: what is called for each letter.
+    ``paths``: of the slots, the first is slot 0. ``commands``: what is called for each letter. ``on_replaced``: called
+    with the pipe that there was and the one that there is now.
     """
 
-    def __init__(self, paths: Sequence[str], commands: Mapping[str, Callable[[], None]]) -> None:
+    def __init__(
+        self,
+        paths: Sequence[str],
+        commands: Mapping[str, Callable[[], None]],
+        on_replaced: Callable[[OwnFile, OwnFile], None] = lambda _old, _new: None,
+    ) -> None:
         if len(paths) > SLOTS:
             raise UsageError(f"master-fifo: expected {SLOTS} paths at most, but {len(paths)} came")
         self._paths = [os.path.abspath(path) for path in paths]  # a reload may change the directory
         self._commands = commands
+        self._on_replaced = on_replaced
         self._slot = 0
         self._fd = -1
-        self._identity = (0, 0)
+        self._file: OwnFile | None = None
 
     def __repr__(self) -> str:
         return f"<MasterFifo {self.path}>"
@@ -55,8 +62,8 @@ class MasterFifo:
         """The path of the active slot."""
         return self._paths[self._slot]
 
-    def open(self) -> None:
-        """Make the pipe, in the place of one that another instance has left.
+    def open(self) -> OwnFile:
+        """Make the pipe and return its file, in the place of one that another instance has left.
 
         Raises `UsageError` when something else is there, `BrokenError` when the system refuses.
         """
@@ -66,20 +73,21 @@ class MasterFifo:
                     raise UsageError(f"master-fifo: {self.path!r} is there already and is no FIFO: remove or rename it")
                 os.unlink(self.path)
             os.mkfifo(self.path, _MODE)
+            file = OwnFile.of(self.path, written=True)
             # Open for writing too, so that it has no end when a writer closes it.
             self._fd = os.open(self.path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
             raise BrokenError(f"master-fifo: cannot make {self.path!r}: {error.strerror}") from error
-        self._identity = self._inode()
+        self._file = file
+        return file
 
     def close(self) -> None:
         """Remove the pipe, unless its path is somebody else's by now. May be called twice."""
-        if self._fd < 0:
+        if self._file is None:
             return
-        if self._inode() == self._identity:
-            os.unlink(self.path)
+        self._file.remove()
+        self._file = None
         os.close(self._fd)
-        self._fd = -1
 
     async def run(self) -> None:
         """Obey until cancelled, and make the pipe again when somebody has removed it."""
@@ -120,25 +128,15 @@ class MasterFifo:
 
     def _replace(self, slot: int | None = None) -> None:
         """Make the pipe of ``slot``, None for the same; keep the one there is when that fails."""
-        old_fd, old_slot, old_path, identity = self._fd, self._slot, self.path, self._identity
-        self._slot = old_slot if slot is None else slot
+        fd, before, file = self._fd, self._slot, self._file
+        assert file is not None
+        self._slot = before if slot is None else slot
         try:
-            self.open()
+            new = self.open()
         except (UsageError, BrokenError) as error:
-            self._slot = old_slot
+            self._slot = before
             logger.error("%s", error)
             return
-        os.close(old_fd)
-        if slot is not None and _inode(old_path) == identity:
-            os.unlink(old_path)
-
-    def _inode(self) -> tuple[int, int]:
-        return _inode(self.path)
-
-
-def _inode(path: str) -> tuple[int, int]:
-    try:
-        status = os.lstat(path)
-    except OSError:
-        return 0, 0
-    return status.st_dev, status.st_ino
+        os.close(fd)
+        file.remove()
+        self._on_replaced(file, new)

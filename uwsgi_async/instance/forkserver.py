@@ -26,7 +26,7 @@ from uwsgi_async.compat.uwsgi_module import UwsgiModule, installed, make_module
 from uwsgi_async.cores.handover import Handover
 from uwsgi_async.errors import UwsgiAsyncError
 from uwsgi_async.handlers.mounts import Apps
-from uwsgi_async.instance.channel import Channel, End, Failed, Fork, Hello, Loaded, Reopen, Start
+from uwsgi_async.instance.channel import Channel, End, Failed, Files, Fork, Hello, Loaded, Reopen, Start
 from uwsgi_async.instance.control import WorkerProcess
 from uwsgi_async.instance.dynamic import DynamicOptions
 from uwsgi_async.instance.guardian import guard
@@ -132,6 +132,8 @@ def _serve(channel: Channel, start: Start, board: int, assignment: Assignment) -
             return 0
         if isinstance(message, End):
             return 0
+        if isinstance(message, Files):
+            start = replace(start, files=message.files)
         if isinstance(message, Reopen):
             assignment.logs.reopen()
         if isinstance(message, Fork) and fds and fork_orphan():

@@ -68,6 +68,7 @@ class Generation:
         self._reaper = reaper
         self._on_request = on_request
         self._keepers: list[Keeper] = []
+        self._crew: Crew | None = None
         self._drained = anyio.Event()
         self._served = False
 
@@ -102,12 +103,11 @@ class Generation:
                 helpers.start_soon(self._forks.keep)
                 helpers.start_soon(watch_processes, self.dynamic, self.board, lambda: self.processes)
                 async with anyio.create_task_group() as tasks:
-                    crew = self._begin(Circumstances(
+                    self._crew = self._begin(Circumstances(
                         self.options, self.board, self._forks, self._reaper, tasks,
                         self._pass_on, self._note_ready, self._give_up,
                     ))  # fmt: skip
-                    if self.options.cheaper.adapts:
-                        helpers.start_soon(self._adapt, crew)
+                    helpers.start_soon(self._adapt, self._crew)
                     await self._drained.wait()
                 helpers.cancel_scope.cancel()
         finally:
@@ -127,6 +127,22 @@ class Generation:
         self._become(State.DRAINING)
         for keeper in self._keepers:
             keeper.end(hand_over)
+
+    def tell_files(self) -> None:
+        """Tell the fork server which files it has to remove when this process dies."""
+        self._forks.tell_files()
+
+    def adjust(self, change: int) -> bool:
+        """Have so many workers more, or less; return whether their number is one that can be adapted."""
+        if self._crew is None or not self.options.cheaper.cheaper:
+            return False
+        self._crew.asked += change
+        return True
+
+    def go_cheap(self) -> None:
+        """Let all workers end; they come back with the next connection."""
+        if self._crew is not None and not self._drained.is_set():
+            self._crew.send_home()
 
     def suspend(self, on: bool) -> None:
         """Let the workers accept no connections, or go on."""

@@ -197,6 +197,17 @@ class Master:
             self._replacing = True
             self._tasks.start_soon(self._replace_workers, generation, reason, chain, brutal)
 
+    def adjust_workers(self, reason: str, change: int) -> None:
+        """Have so many workers more, or less, as far as the options ``processes`` and ``cheaper`` allow it."""
+        if self._generation is None or not self._generation.adjust(change):
+            logger.warning("%s: the number of workers is fixed (there is no option cheaper)", reason)
+
+    def go_cheap(self, reason: str) -> None:
+        """Let all workers end, and start them again when the next connection waits."""
+        if self._generation is not None and not self._stopping:
+            logger.info("%s: going cheap...", reason)
+            self._generation.go_cheap()
+
     def stop(self, reason: str, *, brutal: bool = False) -> None:
         """Drain the workers and end; ``brutal``, or asked for a second time: kill them."""
         brutal = brutal or self._stopping
@@ -237,14 +248,27 @@ class Master:
             if path is None or any(file.path == os.path.abspath(path) and file.is_there() for file in files):
                 continue
             try:
-                files.append(write_pidfile(option, path))
+                self.exchange_file(None, write_pidfile(option, path))
             except UwsgiAsyncError as error:
                 logger.error("%s", error)
+
+    def exchange_file(self, old: OwnFile | None, new: OwnFile) -> None:
+        """See to it that ``new`` is removed in the end, and not ``old``; also when this process is killed."""
+        files = self._holdings.files
+        if old in files:
+            files.remove(old)
+        files.append(new)
+        for generation in self._generations:
+            generation.tell_files()
 
     def collect_ends(self) -> None:
         """Note which processes have ended, and put in order what they may have left."""
         self._reaper.collect()
         self._holdings.state.mend()
+
+    def rotate_log(self) -> None:
+        """Rename the log file and begin another, in all processes."""
+        self._rotator.rotate()
 
     def reopen_logs(self) -> None:
         """Open the log files again, in all processes."""
@@ -264,6 +288,7 @@ class Master:
         with anyio.CancelScope() as self._start:
             await generation.start()
             self._generations.append(generation)
+            generation.tell_files()  # there may be others since it was begun
             self._tasks.start_soon(self._keep, generation)
             await generation.all_ready.wait()
         if self._start.cancel_called:

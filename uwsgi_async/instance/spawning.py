@@ -22,7 +22,20 @@ import anyio
 from uwsgi_async.cores.handover import Handover
 from uwsgi_async.errors import AppLoadError, BrokenError, UwsgiAsyncError
 from uwsgi_async.instance.backoff import Backoff
-from uwsgi_async.instance.channel import Begin, Channel, End, Failed, Fork, Hello, Loaded, Reopen, Sources, Start, pair
+from uwsgi_async.instance.channel import (
+    Begin,
+    Channel,
+    End,
+    Failed,
+    Files,
+    Fork,
+    Hello,
+    Loaded,
+    Reopen,
+    Sources,
+    Start,
+    pair,
+)
 from uwsgi_async.instance.dynamic import DynamicOptions
 from uwsgi_async.instance.listeners import Listener
 from uwsgi_async.instance.logs.collector import Collector
@@ -248,6 +261,11 @@ class ForkServer:
         if self._channel is not None:
             self._channel.send(Reopen())
 
+    def tell_files(self) -> None:
+        """Tell the process which files it has to remove when this one dies."""
+        if self._channel is not None:
+            self._channel.send(Files(self._files()))
+
     def close(self) -> None:
         """Let the process end. The workers do not need it."""
         if self._channel is not None:
@@ -271,6 +289,9 @@ class ForkServer:
             logger.error("worker %d cannot be started: %s; trying again", worker, error.strerror)
             return False
 
+    def _files(self) -> list[list[Any]]:
+        return [list(astuple(file)) for file in self._holdings.files]
+
     def _start_message(self) -> Start:
         return Start(
             options=_values(self._options),
@@ -279,7 +300,7 @@ class ForkServer:
                 for each in self._holdings.listeners
             ],
             handover=self._holdings.handover.filenos(),
-            files=[list(astuple(file)) for file in self._holdings.files],
+            files=self._files(),
             state=self._holdings.state.described(),
             master=os.getpid(),
             reloads=self._reloads,
