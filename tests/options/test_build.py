@@ -31,6 +31,14 @@ def test_keywords_and_the_command_line_give_the_same() -> None:
     assert by_keywords == dataclasses.replace(by_words, configuration=Configuration())
 
 
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [({}, 65.0), ({"grace": 300}, 305.0), ({"reload_mercy": 5}, 5.0), ({"grace": 300, "reload_mercy": 5}, 5.0)],
+)
+def test_a_worker_has_all_its_time_before_it_is_killed(given: dict[str, Any], seconds: float) -> None:
+    assert build(**given).mercy == seconds
+
+
 def test_an_int_stands_for_a_float() -> None:
     harakiri = build(harakiri=5).cores.harakiri
     assert harakiri == 5.0

@@ -128,7 +128,7 @@ def _serve(channel: Channel, start: Start, board: int, assignment: Assignment) -
     while True:
         message, fds = channel.receive_blocking()
         if message is None:
-            guard(start, board, assignment.listeners, assignment.options.process.reload_mercy)
+            guard(start, board, assignment.listeners, assignment.options.mercy)
             return 0
         if isinstance(message, End):
             return 0

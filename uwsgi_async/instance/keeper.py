@@ -196,7 +196,7 @@ class Keeper:
 
     async def _kill_deaf(self, process: Process) -> None:
         """Kill a process that does not answer when its place is asked for."""
-        mercy = self._shared.options.process.reload_mercy
+        mercy = self._shared.options.mercy
         with anyio.move_on_after(mercy):
             await process.over.wait()
             return
@@ -360,7 +360,7 @@ class Keeper:
         process.drain(hand_over)
 
     async def _kill_late(self, process: Process) -> None:
-        mercy = self._shared.options.process.reload_mercy
+        mercy = self._shared.options.mercy
         with anyio.move_on_after(mercy):
             await process.gone.wait()
             return

@@ -21,6 +21,8 @@ SECONDS = 1.0
 KIB = 1024
 MIB = 1024 * KIB
 
+_LAST_MOMENTS = 5 * SECONDS  # of a worker that has cancelled its last request
+
 Allowed = Literal["cache"]
 Backend = Literal["asyncio", "trio"]
 HttpParser = Literal["httptools", "h11"]
@@ -161,11 +163,11 @@ class CoreOptions:
         minimum=0.001,
     )
     grace: float = option(
-        30 * SECONDS,
+        60 * SECONDS,
         "worker-reload-mercy",
         "grace",
         unit="seconds",
-        help="time for running requests at shutdown",
+        help="time for running requests when a process ends; then they are cancelled",
         minimum=0,
     )
     blocking_limit: float = option(
@@ -236,10 +238,10 @@ class ProcessOptions:
         minimum=0,
     )
     reload_mercy: float = option(
-        60 * SECONDS,
+        0.0,
         "reload-mercy",
         unit="seconds",
-        help="time for the old workers to finish their requests after a reload, and at the end; then they are killed",
+        help="time for a worker to end; then it is killed; 0 = 5 seconds more than worker-reload-mercy",
         minimum=0,
     )
     die_on_term: bool = option(
@@ -436,3 +438,8 @@ class Options:
     areas: SharedAreaOptions = field(default_factory=SharedAreaOptions)
     metrics: MetricOptions = field(default_factory=MetricOptions)
     configuration: Configuration = field(default_factory=Configuration)
+
+    @property
+    def mercy(self) -> float:
+        """Seconds after which a worker that was told to end is killed."""
+        return self.process.reload_mercy or self.cores.grace + _LAST_MOMENTS
