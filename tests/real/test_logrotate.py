@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -13,6 +11,7 @@ import pytest
 
 from tests.command import Process
 from tests.instance.logged import APP, load, logging_instance, text
+from tests.real.parts import require
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
 
@@ -27,12 +26,7 @@ CONFIG = """
 
 @pytest.fixture(scope="module")
 def logrotate() -> str:
-    path = shutil.which("logrotate") or shutil.which("logrotate", path="/usr/sbin:/sbin")
-    if path is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("logrotate is missing (Debian: logrotate)")
-        pytest.skip("logrotate is not installed (Debian: logrotate)")
-    return path
+    return require("logrotate", "logrotate")
 
 
 def rotate(logrotate: str, place: Path, ways: str) -> None:

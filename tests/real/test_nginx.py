@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import http.client
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -15,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from tests.real.parts import require
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
 
@@ -66,16 +67,6 @@ SERVER = """
 """
 
 
-def find_nginx() -> str:
-    """Return the path of nginx; without it the test is skipped, and fails under CI."""
-    nginx = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    if nginx is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("nginx is missing: install Debian's package nginx-light")
-        pytest.skip("nginx is missing: install Debian's package nginx-light")
-    return nginx
-
-
 def free_port() -> int:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
@@ -107,7 +98,7 @@ def wait_for_port(port: int, log: Path) -> None:
 @pytest.fixture(scope="module")
 def fronts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int]]:
     """The port of nginx for each way to our server, which has two cores."""
-    nginx = find_nginx()
+    nginx = require("nginx", "nginx-light")
     tmp = tmp_path_factory.mktemp("nginx")
     (tmp / "app.py").write_text(APP)
     tcp, plain = free_port(), free_port()

@@ -13,7 +13,8 @@ import pytest
 from tests import load
 from tests.command import COMMAND, program
 from tests.load import Load
-from tests.real.test_nginx import CONFIG, find_nginx, free_port, started, wait_for_port
+from tests.real.parts import require
+from tests.real.test_nginx import CONFIG, free_port, started, wait_for_port
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
 
@@ -32,7 +33,7 @@ SERVER = """
 
 @pytest.mark.parametrize("loop", [(), ("--trio",)], ids=["asyncio", "trio"])
 def test_20_reloads_under_load_lose_no_request(tmp_path: Path, loop: tuple[str, ...]) -> None:
-    nginx = find_nginx()
+    nginx = require("nginx", "nginx-light")
     (tmp_path / "app.py").write_text(load.APP)
     plain = free_port()
     targets = (f"uwsgi_pass unix:{tmp_path}/app.sock", "proxy_pass http://ours")
