@@ -13,6 +13,7 @@ PROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = ["3.11", "3.12", "3.13"]
 OPTIONS_DOC = Path("docs/options.md")
 FUZZ_SECONDS = "60"
+FAULT_KILLS = "2000"  # some million operations
 
 
 def install(session: nox.Session, *groups: str) -> None:
@@ -72,3 +73,12 @@ def fuzz(session: nox.Session) -> None:
     seconds = session.posargs[0] if session.posargs else FUZZ_SECONDS
     for protocol in ("http", "uwsgi"):
         session.run("python", "-m", f"tests.fuzz.{protocol}_fuzz", "--seconds", seconds)
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Kill processes that change shared state, for long; the argument is the number of kills for each kind of cache."""
+    install(session, "test")
+    kills = session.posargs[0] if session.posargs else FAULT_KILLS
+    environment = {"CACHE_KILLS": kills, "STATE_FAULTS": str(int(kills) / 50)}
+    session.run("python", "-m", "pytest", "tests/state", "-k", "killed or faults", env=environment)
