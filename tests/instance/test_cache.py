@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -120,6 +121,25 @@ def test_it_outlives_a_reload(place: Path) -> None:
         process.wait_for("reloaded in")
         assert call(process, "cache_get", "k")[1] == "v"
         process.wait_until(lambda: call(process, "cache_num", "imports")[1] == 2)
+
+
+def test_the_statistics_tell_of_it(place: Path) -> None:
+    with instance(place, "--master", "--stats", "stats.sock") as process:
+        call(process, "cache_set", "k", "v")
+        call(process, "cache_get", "k")
+        call(process, "cache_get", "none")
+
+        def told() -> dict[str, Any]:
+            with socket.socket(socket.AF_UNIX) as sock:
+                sock.connect(str(place / "stats.sock"))
+                with sock.makefile("rb") as file:
+                    (cache,) = json.loads(file.read())["caches"]
+            return dict(cache)
+
+        process.wait_until(lambda: told()["hits"] == 1)
+        expected = {"name": "c", "hash": "djb33x", "hashsize": 65536, "keysize": 2048, "max_items": 100, "blocks": 100}
+        expected |= {"blocksize": 65536, "items": 3, "hits": 1, "miss": 1, "full": 0, "last_modified_at": 0}
+        assert told() == expected
 
 
 def test_the_master_sweeps(place: Path) -> None:

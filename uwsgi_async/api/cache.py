@@ -23,7 +23,8 @@ import anyio
 from uwsgi_async.cores.portal import wait_for
 from uwsgi_async.errors import AddressError, NoLoopError, PeerError
 from uwsgi_async.state.cache.caches import Caches
-from uwsgi_async.state.cache.local import LocalCache, quotient
+from uwsgi_async.state.cache.counting import quotient
+from uwsgi_async.state.cache.local import LocalCache
 from uwsgi_async.state.cache.remote import RemoteCache, split_name
 
 __all__ = [

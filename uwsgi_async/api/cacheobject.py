@@ -19,8 +19,9 @@ from typing import Any, Final, Generic, Protocol, TypeVar, overload
 import anyio
 
 from uwsgi_async.api.cache import local_caches
-from uwsgi_async.errors import NoInstanceError, UsageError
-from uwsgi_async.state.cache.local import CacheStatistics, LocalCache, quotient
+from uwsgi_async.errors import NotConfiguredError, UsageError
+from uwsgi_async.state.cache.counting import quotient
+from uwsgi_async.state.cache.local import CacheStatistics, LocalCache
 from uwsgi_async.state.cache.remote import TIMEOUT, split_name
 from uwsgi_async.state.cache.remote import RemoteCache as Connection
 
@@ -57,8 +58,8 @@ class _Codec(Generic[T]):
 class Cache(Generic[T]):
     """A cache of this instance whose values are of one type.
 
-    Its methods do not wait, but for `get_or_set`. ``expires``: seconds, 0 = never. Each raises `NoInstanceError` where
-    no instance runs, and `UsageError` when the instance has no such cache.
+    Its methods do not wait, but for `get_or_set`. ``expires``: seconds, 0 = never. Each raises `NotConfiguredError`
+    where no instance has such a cache.
     """
 
     __slots__ = ("_codec", "name")
@@ -70,7 +71,7 @@ class Cache(Generic[T]):
     def __repr__(self) -> str:
         try:
             now = self.statistics()
-        except UsageError:
+        except NotConfiguredError:
             return f"<Cache {self.name!r} of {self._codec.name}, not there>"
         return (
             f"<Cache {now.name!r} of {self._codec.name}: {now.items} of {now.max_items - 1} items, "
@@ -160,12 +161,12 @@ class Cache(Generic[T]):
         local = caches.get(self.name)
         if local is None:
             if not caches:
-                raise NoInstanceError(
+                raise NotConfiguredError(
                     f"there is no cache {self.name!r} here: no instance with caches runs in this process; "
                     "the option cache2 makes one: name=N,items=M"
                 )
             names = ", ".join(name for name in caches if name)
-            raise UsageError(f"there is no cache {self.name!r}, only {names}: the option cache2 makes one")
+            raise NotConfiguredError(f"there is no cache {self.name!r}, only {names}: the option cache2 makes one")
         return local
 
 

@@ -16,7 +16,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from uwsgi_async.errors import DisconnectedError
-from uwsgi_async.state.cache.local import LocalCache, Operation, quotient
+from uwsgi_async.state.cache.counting import Operation, quotient
+from uwsgi_async.state.cache.local import LocalCache
 from uwsgi_async.wire.uwsgi import MAX_PAYLOAD, MODIFIER_CACHE, Packet, decode_vars, encode_packet
 from uwsgi_async.wire.uwsgi.cache import (
     CACHE_COMMAND,

@@ -23,6 +23,7 @@ KIB: Final = 1024
 OLD_NAME: Final = "default"  # of the cache that the option ``cache`` makes
 DEFAULT_BLOCKSIZE: Final = 64 * KIB
 LARGEST_KEY: Final = 65535 - 1  # bytes: a key must fit an item of a uwsgi packet
+STAMP: Final = 8  # bytes
 ITEM_OVERHEAD: Final = 128  # bytes of bookkeeping for each item, about
 
 _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
@@ -120,7 +121,8 @@ class CacheSpec:
     @property
     def size(self) -> int:
         """What a full cache takes, in bytes."""
-        return self.items * (self.keysize + ITEM_OVERHEAD) + self.blocks * self.blocksize
+        each_block = self.blocksize + (self.bitmap or self.purge_lru) + STAMP * self.purge_lru
+        return self.items * (self.keysize + ITEM_OVERHEAD) + self.blocks * each_block
 
     @property
     def swept(self) -> bool:

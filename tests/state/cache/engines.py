@@ -18,7 +18,8 @@ import anyio
 from tests.parity.oracle import home, require
 from tests.state.cache.making import one
 from uwsgi_async import run
-from uwsgi_async.state.cache.local import LocalCache, quotient
+from uwsgi_async.state.cache.counting import quotient
+from uwsgi_async.state.cache.local import LocalCache
 from uwsgi_async.state.cache.remote import RemoteCache
 
 SPEC = "items=20,blocksize=100,keysize=600"

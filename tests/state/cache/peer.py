@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from uwsgi_async.state.cache.caches import Caches
-from uwsgi_async.state.cache.local import quotient
+from uwsgi_async.state.cache.counting import quotient
 
 OPERATIONS = {"inc": operator.add, "dec": operator.sub, "mul": operator.mul, "div": quotient}
 

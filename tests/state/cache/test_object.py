@@ -23,7 +23,7 @@ from tests.command import ROOT
 from uwsgi_async.errors import (
     AddressError,
     DisconnectedError,
-    NoInstanceError,
+    NotConfiguredError,
     PeerTimeoutError,
     UsageError,
     WouldBlockLoopError,
@@ -173,10 +173,10 @@ async def test_the_stats_server_tells_of_each_cache(tmp_path: Path) -> None:
 
 
 async def test_what_is_not_there_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(NoInstanceError, match=r"no instance with caches runs.*the option cache2 makes one"):
+    with pytest.raises(NotConfiguredError, match=r"no instance with caches runs.*the option cache2 makes one"):
         uwsgi_async.cache("a").get("k")
     async with running(tmp_path):
-        with pytest.raises(UsageError, match=r"there is no cache 'c', only a, b: the option cache2 makes one"):
+        with pytest.raises(NotConfiguredError, match=r"there is no cache 'c', only a, b: the option cache2 makes one"):
             uwsgi_async.cache("c").get("k")
     with pytest.raises(UsageError, match=r"use remote_cache\('a@x:1'\)"):
         uwsgi_async.cache("a@x:1")

@@ -14,7 +14,7 @@ from tests.command import ROOT
 from tests.state.cache.making import made, one
 from uwsgi_async.errors import OptionError, StoreError, UwsgiAsyncError
 from uwsgi_async.state.cache import memory as memory_module
-from uwsgi_async.state.cache import writing
+from uwsgi_async.state.cache import store as store_module
 from uwsgi_async.state.cache.local import LocalCache
 
 
@@ -193,19 +193,20 @@ def test_an_error_of_one_cache_leaves_nothing_of_the_others_open(path: Path) -> 
 def test_a_full_disk_is_told_and_nothing_is_lost(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(writing, "_STEP", 64 << 10)
+    monkeypatch.setattr(store_module, "_STEP", 64 << 10)
+    monkeypatch.setattr(store_module, "_SLACK", 0)
     with one(f"items=300,store={path}") as cache:
         fill(cache)
 
         def full(_fd: int, _size: int) -> None:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(writing, "reserve", full)
+        monkeypatch.setattr(store_module, "reserve", full)
         stored = [cache.put(f"n{number}", "v" * 60_000, 0, False) for number in range(20)]
         assert stored[-1] is None
         assert f"nothing was stored: {path}: No space left on device" in caplog.text
         assert cache.get("k7") == b"value 7" * 30
-        monkeypatch.setattr(writing, "reserve", memory_module.reserve)
+        monkeypatch.setattr(store_module, "reserve", memory_module.reserve)
         assert cache.put("last", "1", 0, False) is True
     with one(f"items=300,store={path}") as cache:
         assert cache.count() == 200 + sum(each is True for each in stored) + 1

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from uwsgi_async.options.caching import CacheSpec
-from uwsgi_async.state.cache.layout import FIRST_STAMP, META_KEY, Cell, Head, block_of, long_key_size
+from uwsgi_async.state.cache.layout import FIRST_STAMP, META_KEY, Cell, Head, block_of
 from uwsgi_async.state.cache.memory import CELL, CacheMemory
 
 if TYPE_CHECKING:
@@ -153,13 +153,11 @@ class Blocks:
 
     def _items(self) -> Iterator[tuple[bytes, int, int]]:
         """Yield each committed item's key, first block and size of its value."""
-        head = self._head.size
         txn = self._memory.begin_views()
         try:
             for key, found in txn.cursor():
                 item_key = bytes(key)
                 if item_key != META_KEY:
-                    block = _head_of(found)[1]
-                    yield item_key, block, len(found) - head - long_key_size(item_key, found, head)
+                    yield item_key, _head_of(found)[1], self._head.value_size(item_key, found)
         finally:
             txn.abort()

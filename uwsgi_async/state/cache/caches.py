@@ -93,15 +93,15 @@ class Caches:
         for cache in self.by_name.values():
             cache.publish()
 
-    def sections(self) -> Mapping[str, Any]:
-        """Tell what each cache holds and has done. Source: core/stats.c."""
-        return {"caches": [_section(cache.statistics()) for cache in self.by_name.values()]}
-
     def mend(self) -> None:
         """Put in order what a death may have left behind: sleepers, and names. To be called after each one."""
         for cache in self.by_name.values():
             cache.memory.wake()
         sweep_places()
+
+    def sections(self) -> Mapping[str, Any]:
+        """Return what the caches tell in the statistics, in the form of uWSGI's JSON."""
+        return {"caches": [_section(cache.statistics()) for cache in self.by_name.values()]}
 
     def close(self) -> None:
         """Give back what this process has of the caches."""
@@ -134,23 +134,6 @@ def _create(spec: CacheSpec) -> LocalCache:
     return LocalCache(spec, memory, _meta(spec))
 
 
-def _section(told: CacheStatistics) -> dict[str, Any]:
-    return {
-        "name": told.name,
-        "hash": told.hash,
-        "hashsize": told.hashsize,
-        "keysize": told.keysize,
-        "max_items": told.max_items,
-        "blocks": told.blocks,
-        "blocksize": told.blocksize,
-        "items": told.items,
-        "hits": told.hits,
-        "miss": told.misses,
-        "full": told.full,
-        "last_modified_at": told.last_modified,
-    }
-
-
 def _meta(spec: CacheSpec) -> bytes | None:
     return None if spec.store is None else describe(spec)
 
@@ -158,6 +141,23 @@ def _meta(spec: CacheSpec) -> bytes | None:
 def _fds(cache: LocalCache) -> list[int]:
     fds = cache.memory.fds
     return [fds.data, fds.locks, fds.cells]
+
+
+def _section(seen: CacheStatistics) -> dict[str, Any]:
+    return {
+        "name": seen.name,
+        "hash": seen.hash,
+        "hashsize": seen.hashsize,
+        "keysize": seen.keysize,
+        "max_items": seen.max_items,
+        "blocks": seen.blocks,
+        "blocksize": seen.blocksize,
+        "items": seen.items,
+        "hits": seen.hits,
+        "miss": seen.misses,
+        "full": seen.full,
+        "last_modified_at": seen.last_modified,
+    }
 
 
 async def _sync(cache: LocalCache) -> None:

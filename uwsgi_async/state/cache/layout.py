@@ -82,6 +82,10 @@ class Head:
             return found[self.size :]
         return found[self.size + long_key_size(item_key, found, self.size) :]
 
+    def value_size(self, item_key: bytes, found: bytes | memoryview) -> int:
+        """Return how many bytes the value has."""
+        return len(found) - self.size - long_key_size(item_key, found, self.size)
+
     def is_whole(self, item_key: bytes, found: bytes) -> bool:
         """Whether what is stored fits its checksum."""
         if len(found) <= self.size:

@@ -10,43 +10,29 @@ answer is None.
 
 from __future__ import annotations
 
-import operator
-import struct
 import time
-import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
-
-import lmdb
+from typing import TYPE_CHECKING
 
 from uwsgi_async.options.caching import CacheSpec
+from uwsgi_async.state.cache.counting import NUMBER_SIZE, Operation, long, pack, unpack
 from uwsgi_async.state.cache.layout import (
-    BUCKETS,
     LONGEST_RAW_KEY,
     META_KEY,
-    VERSIONS,
     Cell,
     Head,
+    bucket_of,
     expiry_of,
     item_key,
     key_of,
 )
 from uwsgi_async.state.cache.memory import CacheMemory
+from uwsgi_async.state.cache.quick import Calculate, Put, quick_calculate, quick_put
 from uwsgi_async.state.cache.reading import Key, Reader, as_bytes, is_expired
 from uwsgi_async.state.cache.writing import Done, Writer
 
 if TYPE_CHECKING:
     from uwsgi_async.state.cache.memory import Transaction
-
-Operation = Callable[[int, int], int]
-
-_NUMBER: Final = 8  # bytes of what is counted in
-_SIGN: Final = 1 << 63
-_INTEGER: Final = struct.Struct("<q")
-_INTEGER_AT: Final = _INTEGER.unpack_from
-_HEAD: Final = struct.Struct("<Q").pack  # of an item of a cache without blocks or a store
-_QUICK_NUMBER: Final = 16  # bytes of a number in such a cache, head and all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,9 +58,16 @@ class CacheStatistics:
 
 
 class LocalCache:
-    """One cache, in one process.
+    """One cache, in one process. ``meta``: the description of a store.
 
-    ``get``: returns the value of a key, bytes or str, None when there is none. ``meta``: the description of a store.
+    ``get``: returns the value of a key, None when there is none.
+
+    ``put``: stores a value under a key that expires in ``expires`` seconds, 0 = never. None when it is there already
+    and shall not be replaced, for a key or value that is empty or too large, and when the cache is full.
+
+    ``calculate``: puts the result of an operation with a number into a key, as a signed number of 64 bits that wraps
+    around. A key that is not there begins with the option math_initial, and expires in ``expires`` seconds, 0 = never.
+    Of a value that is no number the first eight bytes count.
     """
 
     def __init__(self, spec: CacheSpec, memory: CacheMemory, meta: bytes | None = None) -> None:
@@ -87,10 +80,13 @@ class LocalCache:
         self.reader = Reader(spec, memory, head, self._expire)
         self.get = self.reader.get
         self._keysize = spec.keysize
-        self._largest = spec.largest_value
         self._default_expires = 0 if spec.purge_lru else spec.expires
         self._quick = not (head.has_block or head.has_checksum or spec.lazy_expire or spec.lastmod)
-        self._never = head.never
+        self.put: Put = self._put_slowly
+        self.calculate: Calculate = self._calculate_slowly
+        if self._quick:
+            self.put = quick_put(self.writer, self._until, self._put_slowly)
+            self.calculate = quick_calculate(self.writer, self._calculate_slowly)
 
     def __repr__(self) -> str:
         return f"<LocalCache {self.spec.name!r}: {self.count()} of {self.spec.limit} items>"
@@ -122,7 +118,7 @@ class LocalCache:
     def num(self, key: Key) -> int:
         """Return the number that is counted in a key; 0 when there is none, or the value is no number."""
         value = self.get(key)
-        return int.from_bytes(value, "little", signed=True) if value is not None and len(value) == _NUMBER else 0
+        return unpack(value) if value is not None and len(value) == NUMBER_SIZE else 0
 
     def keys(self) -> list[bytes]:
         """Return all keys, in no order that means something. What has expired and is not yet swept is among them."""
@@ -160,56 +156,6 @@ class LocalCache:
 
     # --- changing ---------------------------------------------------------------------------------------------
 
-    def put(self, key: Key, value: Key, expires: int, replace: bool) -> Done:
-        """Store an item that expires in ``expires`` seconds; 0 = never.
-
-        None when it is there already and shall not be replaced, for a key or value that is empty or too large, and
-        when the cache is full.
-        """
-        key = key if key.__class__ is bytes else as_bytes(key)
-        value = value if value.__class__ is bytes else as_bytes(value)
-        if not (0 < len(key) <= self._keysize and 0 < len(value) <= self._largest):
-            return None
-        until = self._until(expires) if expires or self._default_expires else 0
-        if self._quick and len(key) <= LONGEST_RAW_KEY:
-            # What nearly all calls are, without a detour: one lookup, one put.
-            txn = self.memory.begin(None, None, True)
-            try:
-                number = txn.id()
-                if number < self.writer.roomy_until:
-                    stored = (_HEAD(until) if until else self._never) + value
-                    if replace:
-                        self._cells[VERSIONS + (zlib.crc32(key) & (BUCKETS - 1))] = number
-                        txn.put(key, stored)
-                    elif not txn.put(key, stored, True, False):
-                        txn.abort()
-                        return None
-                    if until:
-                        self.writer.note_expiry(until)
-                    txn.commit()
-                    return True
-                txn.abort()
-            except lmdb.Error:  # told, or put right, by the way below
-                txn.abort()
-            except BaseException:
-                txn.abort()
-                raise
-            del txn  # see `Writer.change`
-        return self.writer.change(self._put, key, value, until, replace)
-
-    def calculate(self, key: Key, operation: Operation, operand: int, expires: int) -> Done:
-        """Put the result of ``operation`` into a key, as a signed number of 64 bits that wraps around.
-
-        A key that is not there begins with the option math_initial, and expires in ``expires`` seconds, 0 = never. Of a
-        value that is no number the first eight bytes count.
-        """
-        key = key if key.__class__ is bytes else as_bytes(key)
-        operand = operand if operand.__class__ is int and -_SIGN <= operand < _SIGN else _long(operand)
-        until = self._until(expires) if expires or self._default_expires else 0
-        if not 0 < len(key) <= self._keysize or self._largest < _NUMBER:
-            return None
-        return self.writer.change(self._calculate, key, operation, operand, until)
-
     def delete(self, key: Key) -> Done:
         """Delete an item; None when there is none."""
         key = as_bytes(key)
@@ -242,6 +188,20 @@ class LocalCache:
 
     # --- inside a transaction ---------------------------------------------------------------------------------
 
+    def _put_slowly(self, key: Key, value: Key, expires: int, replace: bool) -> Done:
+        key, value = as_bytes(key), as_bytes(value)
+        if not (0 < len(key) <= self._keysize and 0 < len(value) <= self.spec.largest_value):
+            return None
+        until = self._until(expires) if expires or self._default_expires else 0
+        return self.writer.change(self._put, key, value, until, replace)
+
+    def _calculate_slowly(self, key: Key, operation: Operation, operand: int, expires: int) -> Done:
+        key, operand = as_bytes(key), long(operand)
+        until = self._until(expires) if expires or self._default_expires else 0
+        if not 0 < len(key) <= self._keysize or self.spec.largest_value < NUMBER_SIZE:
+            return None
+        return self.writer.change(self._calculate, key, operation, operand, until)
+
     def _put(self, txn: Transaction, number: int, key: bytes, value: bytes, until: int, replace: bool) -> Done:
         raw = item_key(key)
         found = self.writer.find(txn, number, raw)
@@ -254,23 +214,17 @@ class LocalCache:
     def _calculate(
         self, txn: Transaction, number: int, key: bytes, operation: Operation, operand: int, until: int
     ) -> Done:
-        raw = key if len(key) <= LONGEST_RAW_KEY else item_key(key)
-        if self._quick:
-            found = txn.get(raw)
-            if found is not None and len(found) == _QUICK_NUMBER:  # a head, and the number
-                self._cells[VERSIONS + (zlib.crc32(raw) & (BUCKETS - 1))] = number
-                txn.put(raw, found[:_NUMBER] + _packed(operation(_INTEGER_AT(found, _NUMBER)[0], operand)))
-                return True
+        raw = item_key(key)
         found = self.writer.find(txn, number, raw)
         if found is None:
-            value = _packed(operation(self.spec.math_initial, operand))
+            value = pack(operation(self.spec.math_initial, operand))
             return self.writer.insert(txn, number, raw, key, value, until)
-        value = _packed(operation(_unpacked(self._head.value(raw, found)), operand))
+        value = pack(operation(unpack(self._head.value(raw, found)), operand))
         return self.writer.replace(txn, number, raw, key, value, expiry_of(found), found, False)
 
     def _delete(self, txn: Transaction, number: int, raw: bytes) -> Done:
         if self._quick:
-            self._cells[VERSIONS + (zlib.crc32(raw) & (BUCKETS - 1))] = number
+            self._cells[bucket_of(raw)] = number
             return txn.delete(raw) or None
         found = self.writer.find(txn, number, raw)
         if found is None:
@@ -284,31 +238,5 @@ class LocalCache:
 
     def _until(self, expires: int) -> int:
         """Return the unix second when an item expires; one that has expired already when ``expires`` is negative."""
-        seconds = _long(expires) or self._default_expires
+        seconds = long(expires) or self._default_expires
         return 0 if self.spec.purge_lru else max(int(time.time()) + seconds, 1)
-
-
-def quotient(value: int, divisor: int) -> int:
-    """Divide as C does, toward zero; by zero gives zero, as in uWSGI."""
-    if divisor == 0:
-        return 0
-    result = abs(value) // abs(divisor)
-    return result if (value < 0) == (divisor < 0) else -result
-
-
-def _packed(number: int) -> bytes:
-    if not -_SIGN <= number < _SIGN:
-        number = (number + _SIGN) % (2 * _SIGN) - _SIGN
-    return _INTEGER.pack(number)
-
-
-def _unpacked(value: bytes) -> int:
-    number: int = _INTEGER.unpack(value if len(value) == _NUMBER else value[:_NUMBER].ljust(_NUMBER, b"\0"))[0]
-    return number
-
-
-def _long(number: int) -> int:
-    number = operator.index(number)
-    if not -_SIGN <= number < _SIGN:
-        raise OverflowError("Python int too large to convert to C long")
-    return number

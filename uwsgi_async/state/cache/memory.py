@@ -81,7 +81,7 @@ class CacheMemory:
         """Return new memory of ``size`` bytes of data and so many cells.
 
         ``name``: for people who look at ``/proc/*/fd``. ``data``: the fd of a file for the data, which is then closed
-        with this; None = in memory.
+        with this; None = in memory. Raises `BrokenError` when the system does not give it.
         """
         fds: list[int] = [] if data is None else [data]
         try:
@@ -91,11 +91,17 @@ class CacheMemory:
             fds.append(os.memfd_create(f"uwsgi_async cache {name} cells"[:200]))
             os.ftruncate(fds[1], LOCKS_SIZE)
             os.ftruncate(fds[2], -(-cells * CELL // mmap.PAGESIZE) * mmap.PAGESIZE)
-            return cls(MemoryFds(*fds), size)
+            memory = cls(MemoryFds(*fds), size)
         except BaseException:
             for fd in fds:
                 os.close(fd)
             raise
+        try:
+            memory.environment()  # what cannot be opened is told now, and not in the middle of a request
+        except BaseException:
+            memory.close()
+            raise
+        return memory
 
     def environment(self) -> lmdb.Environment:
         """Return the open environment. Raises `BrokenError` when it cannot be opened."""

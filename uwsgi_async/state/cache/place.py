@@ -39,7 +39,11 @@ def sweep_places() -> None:
     """Remove what killed processes have left."""
     parent = _parent()
     ours = f"{_PREFIX}{_namespace()}."
-    for name in os.listdir(parent):
+    try:
+        names = os.listdir(parent)
+    except OSError:  # a directory where one may write, but not look
+        return
+    for name in names:
         if name.startswith(ours):
             pid = name.removeprefix(ours).partition(".")[0]
             if pid.isdigit() and not os.path.exists(f"/proc/{pid}"):

@@ -105,7 +105,7 @@ class Reader:
 
     def _fetch(self, key: Key) -> bytes | None:
         """Return a value from a cache whose items are good as long as they are there."""
-        raw = key if key.__class__ is bytes else as_bytes(key)
+        raw = key if key.__class__ is bytes else key.encode() if key.__class__ is str else as_bytes(key)
         if not 0 < len(raw) <= LONGEST_RAW_KEY:
             return self._fetch_carefully(raw)
         try:

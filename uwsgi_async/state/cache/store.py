@@ -1,7 +1,7 @@
 """The file of a persistent cache: opened, examined, refused when it is damaged or another cache's.
 
-What lives here: `open_store`, which gives the memory of a cache whose data is a file. What does not: memory without
-a name (`memory`).
+What lives here: `open_store`, which gives the memory of a cache whose data is a file, and `DiskSpace`, its place on the
+disk. What does not: memory without a name (`memory`).
 
 A store is an LMDB file with one item more: the cache's description, with the version of this form. Each item has a
 checksum. LMDB never overwrites what is in use, so the file is whole whenever its processes are killed; when the machine
@@ -23,13 +23,17 @@ import lmdb.verify
 from uwsgi_async.errors import BrokenError, OptionError, StoreError
 from uwsgi_async.options.caching import CacheSpec
 from uwsgi_async.state.cache.layout import META_KEY, Cell, Head
-from uwsgi_async.state.cache.memory import CacheMemory, lock_file
+from uwsgi_async.state.cache.memory import PAGE, CacheMemory, lock_file, reserve
 
 logger = logging.getLogger("uwsgi_async")
 
 VERSION: Final = 1
 _DESCRIBED: Final = ("items", "blocks", "blocksize", "keysize", "bitmap", "purge_lru")  # what the form depends on
 _NEW: Final = ".new"  # the suffix of a store that is being made
+_STEP: Final = 4 << 20  # bytes that are reserved at once
+_SLACK: Final = 2 << 20  # bytes of them for transactions that drop many items
+_TREE_PAGES: Final = 16  # pages that a transaction may take besides those of a value
+_PAGE_NUMBER: Final = 8  # bytes: LMDB lists the pages that are free
 
 
 def describe(spec: CacheSpec) -> bytes:
@@ -144,3 +148,53 @@ def _examine(memory: CacheMemory, spec: CacheSpec) -> int:
             if not head.is_whole(key, found):
                 raise StoreError(f"it is damaged (the checksum of item {key[:40]!r} is wrong)")
     return count
+
+
+class DiskSpace:
+    """Reserves the place that a store needs on the disk, before it is written.
+
+    A store is written through a memory map, where a full disk would kill the process; so the disk is asked first, for
+    many transactions at once.
+    """
+
+    __slots__ = ("_cells", "_each", "_memory", "_store", "_until")
+
+    def __init__(self, spec: CacheSpec, memory: CacheMemory) -> None:
+        self._store = spec.store
+        self._memory = memory
+        self._cells = memory.cells
+        self._each = (-(-spec.largest_value // PAGE) + _TREE_PAGES) * PAGE
+        self._until = 0  # transactions with lower numbers have their place
+
+    def __repr__(self) -> str:
+        return f"<DiskSpace: {self._cells[Cell.RESERVED]} bytes are reserved>"
+
+    def prepare(self, number: int) -> None:
+        """Make sure of the place for a transaction. Raises `NoSpaceError`."""
+        if number >= self._until:
+            used = self._used()
+            self._reserve(used + self._each + _STEP)
+            self._until = number + max((self._cells[Cell.RESERVED] - used - _SLACK) // self._each, 1)
+
+    def prepare_clear(self) -> None:
+        """Make sure of the place for a transaction that drops all items. Raises `NoSpaceError`."""
+        used = self._used()
+        self._reserve(used + used // PAGE * _PAGE_NUMBER + _STEP)
+        self._until = 0
+
+    def _used(self) -> int:
+        pages: int = self._memory.environment().info()["last_pgno"] + 1
+        return pages * PAGE
+
+    def _reserve(self, wanted: int) -> None:
+        wanted = min(wanted, self._memory.size)
+        if wanted > self._cells[Cell.RESERVED]:
+            try:
+                reserve(self._memory.fds.data, wanted)
+            except OSError as error:
+                raise NoSpaceError(f"{self._store}: {os.strerror(error.errno or 0)}") from error
+            self._cells[Cell.RESERVED] = wanted
+
+
+class NoSpaceError(Exception):
+    """The disk under a store is full: the change is not made. Never leaves `state.cache`."""

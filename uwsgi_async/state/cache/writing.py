@@ -1,6 +1,7 @@
 """Inside a write transaction of a cache: find, store and drop items, and make room when it is full.
 
-What lives here: `Writer`. What does not: the operations that users know (`local`), blocks (`blocks`).
+What lives here: `Writer`. What does not: the operations that users know (`local`), blocks (`blocks`), the place that a
+store needs on the disk (`store`).
 
 What happens when a cache is full is what core/cache.c of uWSGI does, with two differences where that gives up although
 it has made room: with blocks of a bitmap it drops one item, or all of them, and refuses the new one in any case.
@@ -9,11 +10,9 @@ it has made room: with blocks of a bitmap it drops one item, or all of them, and
 from __future__ import annotations
 
 import logging
-import os
 import time
 from array import array
 from collections.abc import Callable
-from math import inf
 from typing import TYPE_CHECKING, Final, Literal, TypeVar, TypeVarTuple, Unpack
 
 import lmdb
@@ -30,10 +29,10 @@ from uwsgi_async.state.cache.layout import (
     block_of,
     bucket_of,
     expiry_of,
-    long_key_size,
 )
-from uwsgi_async.state.cache.memory import PAGE, CacheMemory, reserve
+from uwsgi_async.state.cache.memory import CacheMemory
 from uwsgi_async.state.cache.reading import is_expired
+from uwsgi_async.state.cache.store import DiskSpace, NoSpaceError
 
 if TYPE_CHECKING:
     from uwsgi_async.state.cache.memory import Transaction
@@ -46,8 +45,6 @@ Done = Literal[True] | None
 
 _ATTEMPTS: Final = 3
 _NEXT_SCAN: Final = int(Cell.NEXT_SCAN)
-_STEP: Final = 4 << 20  # bytes of a store that are reserved on the disk at once
-_TREE_PAGES: Final = 16  # pages that a transaction may take besides those of a value
 
 
 class Writer:
@@ -61,16 +58,14 @@ class Writer:
     def __init__(self, spec: CacheSpec, memory: CacheMemory, head: Head, meta: bytes | None) -> None:
         self.roomy_until = 0
         self.blocks = Blocks(spec, memory) if head.has_block else None
-        self._spec = spec
-        self._memory = memory
+        self.spec = spec
+        self.memory = memory
         self._cells = memory.cells
         self._head = head
         self._meta = meta
         self._lastmod = spec.lastmod
-        # The same for the place on the disk, which only a store needs.
-        self._reserved_until: float = inf if meta is None else 0
-        self._prepares = self.blocks is not None or meta is not None
-        self._pages = -(-spec.largest_value // PAGE) + _TREE_PAGES
+        self._disk = None if meta is None else DiskSpace(spec, memory)
+        self._prepares = self.blocks is not None or self._disk is not None
 
     def __repr__(self) -> str:
         return f"<Writer: no look for room before transaction {self.roomy_until}>"
@@ -81,7 +76,7 @@ class Writer:
         ``args``: for ``work``, behind the transaction and its number. It is called again when another thread has
         closed the environment to fork, and when readers that were killed held the pages that it needs.
         """
-        txn = self._memory.begin(None, None, True)
+        txn = self.memory.begin(None, None, True)
         try:
             number = txn.id()
             if self._prepares:
@@ -89,7 +84,7 @@ class Writer:
             result = work(txn, number, *args)
             txn.commit()
             return result
-        except (lmdb.Error, _NoSpaceError):
+        except (lmdb.Error, NoSpaceError):
             txn.abort()
         except BaseException:
             txn.abort()
@@ -102,7 +97,7 @@ class Writer:
     def find(self, txn: Transaction, number: int, raw: bytes) -> bytes | None:
         """Return what is stored for an item; None when there is none, or it has just expired."""
         found: bytes | None = txn.get(raw)
-        if found is not None and self._spec.lazy_expire and is_expired(found):
+        if found is not None and self.spec.lazy_expire and is_expired(found):
             self.drop(txn, number, raw, found)
             return None
         return found
@@ -135,7 +130,7 @@ class Writer:
         block = 0
         if self.blocks is not None:
             block = block_of(found)
-            if self._spec.bitmap:
+            if self.spec.bitmap:
                 moved = self._move(txn, number, raw, found, len(value))
                 if moved is None:
                     return None
@@ -149,7 +144,7 @@ class Writer:
     def drop(self, txn: Transaction, number: int, raw: bytes, found: bytes) -> None:
         """Delete an item."""
         if self.blocks is not None:
-            self.blocks.free(block_of(found), self._size(raw, found))
+            self.blocks.free(block_of(found), self._head.value_size(raw, found))
         self._cells[bucket_of(raw)] = number
         txn.delete(raw)
         if self._lastmod:
@@ -159,8 +154,10 @@ class Writer:
         """Delete all items."""
         if self.blocks is not None:
             self.blocks.clear()
+        if self._disk is not None:
+            self._disk.prepare_clear()
         self._cells[VERSIONS : VERSIONS + BUCKETS] = memoryview(array("Q", [number]) * BUCKETS)
-        txn.drop(self._memory.environment().open_db(), delete=False)
+        txn.drop(self.memory.environment().open_db(), delete=False)
         if self._meta is not None:
             txn.put(META_KEY, self._meta)
         if self._lastmod:
@@ -188,13 +185,13 @@ class Writer:
         return self._look_for_room(txn, number)
 
     def _look_for_room(self, txn: Transaction, number: int) -> bool:
-        room = self._spec.limit - self.count(txn)
+        room = self.spec.limit - self.count(txn)
         self.roomy_until = number + room if room > 0 else 0
         return room > 0
 
     def _full(self, txn: Transaction, number: int, spared: bytes | None) -> bool:
         """Do what the options say about a full cache; return whether something was dropped."""
-        spec = self._spec
+        spec = self.spec
         if not spec.ignore_full:
             if spec.purge_lru:
                 logger.info('LRU item will be purged from cache "%s"', spec.name)
@@ -231,10 +228,10 @@ class Writer:
         """Find blocks for the new value of an item. As in uWSGI the old ones are taken until it is found."""
         assert self.blocks is not None
         block = self.blocks.place(size)
-        old, old_size = block_of(found), self._size(raw, found)
+        old, old_size = block_of(found), self._head.value_size(raw, found)
         if block is None:
             block = self._place_somehow(txn, number, size, raw)
-            if block is None and self._spec.purge_lru:
+            if block is None and self.spec.purge_lru:
                 self.blocks.free(old, old_size)
                 return self.blocks.place(size)  # all others are gone: there is room
         if block is not None and txn.get(raw) is not None:  # else the whole cache was cleared
@@ -254,31 +251,31 @@ class Writer:
     def _change_again(self, work: Callable[[Transaction, int, Unpack[Args]], T], *args: *Args) -> T | None:
         full, problem, attempts = False, "", 0
         while attempts < _ATTEMPTS:
-            closings = self._memory.closings
-            self._memory.recover()
-            txn = self._memory.begin(None, None, True)
+            closings = self.memory.closings
+            self.memory.recover()
+            txn = self.memory.begin(None, None, True)
             try:
                 number = txn.id()
                 self._prepare(number)
                 result = work(txn, number, *args)
                 txn.commit()
                 return result
-            except (lmdb.Error, _NoSpaceError) as error:
+            except (lmdb.Error, NoSpaceError) as error:
                 txn.abort()
-                full, problem = isinstance(error, lmdb.MapFullError | _NoSpaceError), str(error)
+                full, problem = isinstance(error, lmdb.MapFullError | NoSpaceError), str(error)
             except BaseException:
                 txn.abort()
                 raise
             del txn
-            attempts += self._memory.closings == closings
+            attempts += self.memory.closings == closings
         if full:
-            logger.error("cache %r: nothing was stored: %s", self._spec.name, problem)
+            logger.error("cache %r: nothing was stored: %s", self.spec.name, problem)
             return None
-        raise BrokenError(f"cache {self._spec.name!r} cannot be changed: {problem}")
+        raise BrokenError(f"cache {self.spec.name!r} cannot be changed: {problem}")
 
     def _prepare(self, number: int) -> None:
-        if number >= self._reserved_until:
-            self._reserve(number)
+        if self._disk is not None:
+            self._disk.prepare(number)
         if self.blocks is not None:
             self.blocks.begin(number)
 
@@ -291,23 +288,3 @@ class Writer:
 
     def _note_change(self) -> None:
         self._cells[Cell.LAST_MODIFIED] = int(time.time())
-
-    def _size(self, raw: bytes, found: bytes) -> int:
-        return len(found) - self._head.size - long_key_size(raw, found, self._head.size)
-
-    def _reserve(self, number: int) -> None:
-        """Reserve place on the disk for the next transactions. Raises `_NoSpaceError`."""
-        used: int = (self._memory.environment().info()["last_pgno"] + 1) * PAGE
-        each = self._pages * PAGE
-        wanted = min(used + each + _STEP, self._memory.size)
-        if wanted > self._cells[Cell.RESERVED]:
-            try:
-                reserve(self._memory.fds.data, wanted)
-            except OSError as error:
-                raise _NoSpaceError(f"{self._spec.store}: {os.strerror(error.errno or 0)}") from error
-            self._cells[Cell.RESERVED] = wanted
-        self._reserved_until = number + max((self._cells[Cell.RESERVED] - used) // each, 1)
-
-
-class _NoSpaceError(Exception):
-    """The disk under a store is full."""
