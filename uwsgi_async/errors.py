@@ -11,6 +11,8 @@ One root, three branches, so that a caller can tell who is at fault::
     │   ├── NoRequestError         a request-bound function outside a request (also a SystemError, as in uWSGI)
     │   ├── NoInstanceError        a function of an instance in a process that is none of it (also a RuntimeError)
     │   ├── NotConfiguredError     a function of a subsystem that no option has enabled (also a RuntimeError)
+    │   ├── SignalError            a signal, its target or its timer that cannot be (also a ValueError)
+    │   ├── SignalQueueFullError   a signal without a place, where nobody may wait (also a BlockingIOError)
     │   ├── DeadlockError          a wait that nobody could end (also a RuntimeError)
     │   ├── NoLoopError            an awaitable without a running event loop (also a RuntimeError)
     │   └── WouldBlockLoopError    a blocking face called on the event loop itself (also a RuntimeError)
@@ -72,6 +74,14 @@ class NoInstanceError(UsageError, RuntimeError):
 
 class NotConfiguredError(UsageError, RuntimeError):
     """A function of a subsystem was called that no option has enabled; the message names the option."""
+
+
+class SignalError(UsageError, ValueError):
+    """A signal cannot be registered or raised as it was asked: the number, the target, the timer's numbers."""
+
+
+class SignalQueueFullError(UsageError, BlockingIOError):
+    """A signal was not raised, because the queue of its target is full and the caller may not wait."""
 
 
 class DeadlockError(UsageError, RuntimeError):

@@ -42,7 +42,7 @@ def test_a_name_is_there_or_is_said_to_come_later(module: UwsgiModule, name: str
 
 
 def test_nothing_is_promised_that_uwsgi_does_not_have() -> None:
-    assert sorted(_LATER - set(ALL)) == ["add_ms_timer"]  # of uWSGI's next version
+    assert sorted(_LATER - set(ALL)) == []
 
 
 def test_everything_in_the_module_can_be_had_in_async_code() -> None:

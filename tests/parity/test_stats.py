@@ -17,7 +17,8 @@ from tests.parity.harness import start_oracle, start_ours
 pytestmark = [pytest.mark.parity, pytest.mark.timeout(120)]
 
 OURS = {
-    "": {"software", "state", "started", "reloads", "failed_reloads", "processes"},
+    "": {"software", "state", "started", "reloads", "failed_reloads", "processes", "signals"},
+    "signals": {"routed", "unrouted", "waiting", "queues", "signals", "sources"},
     "workers": {"ready", "busy", "connections", "waiting", "longest_wait", "loop_lag"},
     "workers.cores.req_info": {"running"},
 }

@@ -19,9 +19,10 @@ from uwsgi_async.api import (
     queue,
     request,
     sharedarea,
+    signals,
 )
 
 CHAPTERS = (
     *(asynchronous, request, information, extraction, naming, process, dynamic, dropped),
-    *(cache, locks, queue, sharedarea, metrics),
+    *(cache, locks, queue, sharedarea, metrics, signals),
 )

@@ -26,6 +26,7 @@ from uwsgi_async.cores.portal import call_in_loop, in_event_loop, wait_for
 from uwsgi_async.cores.request import Request
 from uwsgi_async.errors import AddressError
 from uwsgi_async.handlers.wsgi import start_response
+from uwsgi_async.signals.raising import in_handler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,12 +44,6 @@ _LATER = frozenset(
         "SymbolsImporter",
         "SymbolsZipImporter",
         "ZipImporter",
-        "add_cron",
-        "add_file_monitor",
-        "add_ms_timer",
-        "add_probe",
-        "add_rb_timer",
-        "add_timer",
         "alarm",
         "async_send_message",
         "call",
@@ -87,7 +82,6 @@ _LATER = frozenset(
         "recv_block",
         "recv_frame",
         "register_rpc",
-        "register_signal",
         "route",
         "rpc",
         "rpc_list",
@@ -100,10 +94,6 @@ _LATER = frozenset(
         "send_to_spooler",
         "send_uwsgi_message",
         "set_spooler_frequency",
-        "signal",
-        "signal_received",
-        "signal_registered",
-        "signal_wait",
         "snmp_decr_counter32",
         "snmp_decr_counter64",
         "snmp_decr_gauge",
@@ -230,6 +220,9 @@ def _async_sleep(seconds: float, /) -> bytes:
     When fds are watched already, set the timeout of the wait instead, as real uWSGI always does: the sleep is then
     over at the next `suspend` or yield.
     """
+    if in_handler.get():
+        wait_for(asynchronous.async_sleep, seconds, name="async_sleep")
+        return b""
     watches = the_request().core.watches
     if watches.active:
         call_in_loop(watches.set_timeout, seconds)

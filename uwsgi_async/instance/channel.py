@@ -13,11 +13,12 @@ import json
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, cast, get_args, get_origin, get_type_hints
 
 import anyio
 
 from uwsgi_async.errors import BrokenError
+from uwsgi_async.signals.messages import BY_CODE, FromProcess, Numbers, ToProcess
 
 _LARGEST = 256 * 1024  # bytes of one message; the kernel takes about 200 KiB
 _MOST_FDS = 8
@@ -196,9 +197,14 @@ Message = (
     | Sources
     | Publish
     | Published
+    | FromProcess
+    | ToProcess
 )
 
 _KINDS: dict[str, type[Message]] = {kind.__name__: kind for kind in get_args(Message)}
+
+
+_CODES = {kind: bytes([code]) for code, kind in BY_CODE.items()}
 
 
 class Channel:
@@ -225,7 +231,10 @@ class Channel:
 
         Raises `BrokenError` for a message that no channel takes.
         """
-        data = json.dumps([type(message).__name__, dataclasses.asdict(message)]).encode()
+        if isinstance(message, Numbers):
+            data = _CODES[type(message)] + message.numbers
+        else:
+            data = json.dumps([type(message).__name__, dataclasses.asdict(message)]).encode()
         try:
             socket.send_fds(self._sock, [data], fds)
         except (BlockingIOError, ConnectionError):
@@ -289,6 +298,9 @@ def pair() -> tuple[socket.socket, socket.socket]:
 
 
 def _decode(data: bytes) -> Message:
+    by_code = BY_CODE.get(data[0])
+    if by_code is not None and len(data) > 1:
+        return cast("Message", by_code(data[1:]))
     try:
         name, values = json.loads(data)
         kind = _KINDS[name]

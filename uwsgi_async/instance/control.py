@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import anyio
 
@@ -45,6 +46,7 @@ class Accounts:
         self._cores: CorePublisher | None = CorePublisher(board, worker)
         # What earlier processes of this worker have left.
         self._requests, self._sent, self._running = row[Field.REQUESTS], row[Field.SENT], row[Field.RUNNING_TIME]
+        self._signals = row[Field.SIGNALS]
         self._exceptions, self._harakiris = row[Field.EXCEPTIONS], row[Field.HARAKIRIS]
         row[Field.PID] = os.getpid()
         row[Field.LAST_SPAWN] = int(now()) * MICROS
@@ -64,6 +66,10 @@ class Accounts:
     def count(self, pool: Pool) -> None:
         """Write down how many requests there have been: other processes ask for it by `total_requests`."""
         self.row[_REQUESTS] = self._requests + pool.requests
+
+    def note_signals(self, handled: int) -> None:
+        """Write down how many signals this process has handled."""
+        self.row[Field.SIGNALS] = self._signals + handled
 
     def inherit(self, counts: Mapping[Field, int]) -> None:
         """Add what the process before this one has counted after it was replaced."""
@@ -130,7 +136,7 @@ class SingleProcess:
 
     def __init__(self, listeners: Sequence[Listener], cores: int, state: SharedState) -> None:
         self._listeners = listeners
-        self._state = state
+        self.sections: Callable[[], Mapping[str, Any]] = state.sections
         self._board = Scoreboard.create(1, cores)
         header = self._board.header
         header[Header.MASTER] = os.getpid()
@@ -161,7 +167,7 @@ class SingleProcess:
 
     async def look(self, detail: Detail) -> InstanceStatistics:
         """Return the statistics, for the stats server."""
-        return replace(self.glance(detail), sections=self._state.sections())
+        return replace(self.glance(detail), sections=self.sections())
 
     def glance(self, detail: Detail) -> InstanceStatistics:
         """Return the statistics without sections."""
@@ -173,7 +179,7 @@ class SingleProcess:
         return collect_workers(self._board, Detail.WORKERS)
 
     def statistics(self) -> InstanceStatistics:
-        return replace(self.glance(Detail.VARS), sections=self._state.sections())
+        return replace(self.glance(Detail.VARS), sections=self.sections())
 
     def _publish(self, detail: Detail) -> None:
         if self.pool is not None:

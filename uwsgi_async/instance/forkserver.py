@@ -21,6 +21,7 @@ from dataclasses import replace
 from functools import partial
 from typing import NoReturn
 
+from uwsgi_async.api import signals
 from uwsgi_async.api.dynamic import switched
 from uwsgi_async.compat.uwsgi_module import UwsgiModule, installed, make_module
 from uwsgi_async.cores.handover import Handover
@@ -37,6 +38,7 @@ from uwsgi_async.instance.names import name_process
 from uwsgi_async.instance.requestlog import configure_logging
 from uwsgi_async.instance.scoreboard import Scoreboard
 from uwsgi_async.instance.server import information
+from uwsgi_async.instance.signalling import ImportSignals
 from uwsgi_async.instance.sources import make_reporter
 from uwsgi_async.instance.state import SharedState
 from uwsgi_async.instance.worker import Assignment, work
@@ -75,6 +77,8 @@ def main(fd: int, board: int) -> int:
     with ExitStack() as stack:
         stack.enter_context(state.used())
         stack.enter_context(switched(dynamic))
+        registered = ImportSignals(options)
+        stack.enter_context(signals.using(registered.end))
         module = stack.enter_context(installed(make_module(information(options, listeners, reloads=start.reloads))))
         reporter = make_reporter(options.reload)
         try:
@@ -88,10 +92,13 @@ def main(fd: int, board: int) -> int:
             return 1
         if reporter is not None:
             channel.send_all(reporter.report())
+        registered.tell(channel)
         channel.send(Loaded())
         gc.freeze()  # a collection in a worker would touch, and so copy, every page
         handover = Handover(*(_take(end) for end in start.handover))
-        assignment = Assignment(options, listeners, handover, load, module, state, logs, dynamic, reporter)
+        assignment = Assignment(
+            options, listeners, handover, load, module, state, logs, dynamic, reporter, registered.end
+        )
         return _serve(channel, start, board, assignment)
 
 
@@ -160,6 +167,7 @@ def _work(worker: int, start: Start, board: int, assignment: Assignment, fds: li
         assignment.logs.print_to_master(*pipe)
     own = _share_of(worker, assignment)
     master, scoreboard = Channel(socket.socket(fileno=channel)), Scoreboard.attach(board)
+    own.signals.connect(master.send, f"worker {worker}")
     status = work(WorkerProcess(worker, start.master, scoreboard, master, own.listeners, own.state), own)
     assignment.logs.close()
     os._exit(status)  # not through the frames of the fork server

@@ -23,6 +23,7 @@ from uwsgi_async.instance.keeper import Circumstances, Keeper, Process
 from uwsgi_async.instance.listeners import Listener
 from uwsgi_async.instance.reaper import Reaper
 from uwsgi_async.instance.scoreboard import Header, Scoreboard, State
+from uwsgi_async.instance.signalling import begin_generation
 from uwsgi_async.instance.sources import WatchedSources
 from uwsgi_async.instance.spawning import ForkServer, Holdings
 from uwsgi_async.instance.statistics.collect import collect
@@ -58,13 +59,14 @@ class Generation:
         self.board.header[Header.MASTER] = os.getpid()
         self.board.header[Header.RELOADS] = reloads
         self.dynamic = DynamicOptions.create(options)
+        self.signals = begin_generation(holdings.router, options)
         self.all_ready = anyio.Event()
         self.ended = anyio.Event()
         self.failed: UwsgiAsyncError | None = None
         self._state = State.STARTING
         self._listeners = holdings.listeners
         self.sources: WatchedSources = WatchedSources(None if before is None else before.sources)
-        self._forks = ForkServer(self.dynamic, holdings, self.board, reaper, reloads, self.sources.add)
+        self._forks = ForkServer(self.dynamic, holdings, self.board, reaper, reloads, self.sources.add, self.signals)
         self._reaper = reaper
         self._on_request = on_request
         self._keepers: list[Keeper] = []
@@ -104,7 +106,7 @@ class Generation:
                 helpers.start_soon(watch_processes, self.dynamic, self.board, lambda: self.processes)
                 async with anyio.create_task_group() as tasks:
                     self._crew = self._begin(Circumstances(
-                        self.options, self.board, self._forks, self._reaper, tasks,
+                        self.options, self.board, self._forks, self._reaper, tasks, self.signals,
                         self._pass_on, self._note_ready, self._give_up,
                     ))  # fmt: skip
                     helpers.start_soon(self._adapt, self._crew)
@@ -194,6 +196,7 @@ class Generation:
     def _close(self) -> None:
         self.board.close()
         self.dynamic.close()
+        self.signals.end()
 
     def _begin(self, circumstances: Circumstances) -> Crew:
         self._keepers = [Keeper(number, circumstances) for number in range(1, self.board.rows + 1)]

@@ -40,9 +40,12 @@ from uwsgi_async.instance.reaper import Child, Exit, Reaper
 from uwsgi_async.instance.scoreboard import COUNTERS, Field, Scoreboard
 from uwsgi_async.instance.spawning import ForkServer
 from uwsgi_async.options.settings import Options
+from uwsgi_async.signals.messages import FROM_PROCESS
+from uwsgi_async.signals.router import Generation as SignalGeneration
 
 logger = logging.getLogger("uwsgi_async")
 
+_STUCK = 600_000_000  # nanoseconds without a heartbeat, of which there are four a second
 _MOST_STARTS = 5  # of a process that never served: then a generation that nobody depends on is given up
 _TIDY_UP = 1.0  # seconds between the end of a process's channel and the end of the process
 
@@ -53,9 +56,11 @@ class Process:
     ``published``: it has answered the last `Publish`.
     """
 
-    def __init__(self, number: int, channel: Channel) -> None:
+    def __init__(self, number: int, channel: Channel, signals: SignalGeneration, board: Scoreboard) -> None:
         self.number = number
         self.channel = channel
+        self.port = signals.connect("worker", number, channel.send)
+        self.port.receiver.stuck = lambda: self.stuck(board)
         self.child: Child | None = None
         self.born = time.monotonic()
         self.ready = self.aside = self.draining = self.killed = False
@@ -78,14 +83,20 @@ class Process:
         """Return the row of the scoreboard that this process writes."""
         return board.spare(self.number) if self.aside else board.row(self.number)
 
+    def stuck(self, board: Scoreboard) -> bool:
+        """Whether something, such as a request that computes, holds its event loop."""
+        return self.ready and time.monotonic_ns() - self.row(board)[Field.HEARTBEAT] > _STUCK
+
     def drain(self, hand_over: bool) -> None:
         """Let it end. ``hand_over``: others go on, and get its idle connections."""
         if not self.draining:
             self.draining = True
+            self.port.retire()
             self.channel.send(Drain(hand_over))
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
         self.killed = True
+        self.port.retire()
         if self.child is not None:
             self.child.kill(number)
         elif self.draining:
@@ -105,6 +116,7 @@ class Circumstances:
     forks: ForkServer
     reaper: Reaper
     tasks: TaskGroup
+    signals: SignalGeneration
     on_request: Callable[[Message], None]
     on_ready: Callable[[], None]
     on_hopeless: Callable[[UwsgiAsyncError], None]
@@ -223,7 +235,9 @@ class Keeper:
             with anyio.CancelScope() as self._waiting:
                 await anyio.sleep(pause)
                 await self._make_room()
-                process = Process(self.number, await self._shared.forks.fork(self.number))
+                shared = self._shared
+                channel = await shared.forks.fork(self.number)
+                process = Process(self.number, channel, shared.signals, shared.board)
             if self._waiting.cancelled_caught:
                 continue
             self.leaving, self.current = self.current, process
@@ -274,6 +288,7 @@ class Keeper:
         finally:
             process.exit = process.exit or Exit(1, "was given up")
             process.channel.close()
+            process.port.close()
             self._settle(process)
             process.over.set()
             process.gone.set()
@@ -336,6 +351,8 @@ class Keeper:
             process.over.set()
         elif isinstance(message, Published):
             process.published.set()
+        elif isinstance(message, FROM_PROCESS):
+            process.port.take(message)
         elif isinstance(message, Failed):
             process.failed = AppLoadError(message.reason)
         elif isinstance(message, Reload | Stop | Sources):
@@ -349,6 +366,7 @@ class Keeper:
         if not self._wanted:
             self._drain(process, self._hand_over)
             return
+        process.port.open()
         if self.leaving is not None and process is self.current:
             self._drain(self.leaving, hand_over=True)
         self._bequeath()

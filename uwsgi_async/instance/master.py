@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import replace
+from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
@@ -32,6 +33,7 @@ from uwsgi_async.instance.ownfile import OwnFile
 from uwsgi_async.instance.reaper import Reaper, adopt_descendants
 from uwsgi_async.instance.scoreboard import Header, State
 from uwsgi_async.instance.server import open_listeners
+from uwsgi_async.instance.signalling import make_router
 from uwsgi_async.instance.sources import WatchedSources
 from uwsgi_async.instance.spawning import Holdings, Zygote
 from uwsgi_async.instance.standing import take_place, write_pidfile
@@ -41,6 +43,7 @@ from uwsgi_async.instance.statistics.publish import Detail
 from uwsgi_async.instance.statistics.server import StatsServer, open_local_stats, open_stats
 from uwsgi_async.options.reread import keep_fixed
 from uwsgi_async.options.settings import Options
+from uwsgi_async.signals.values import document
 
 logger = logging.getLogger("uwsgi_async")
 
@@ -70,7 +73,7 @@ async def run_master(options: Options, logs: ProcessLogs, read_options: Callable
         adopt_descendants()
         if options.system.daemonize is not None:
             launch.report()
-        holdings = Holdings(listeners, handover, files, state, Collector(logs), zygote)
+        holdings = Holdings(listeners, handover, files, state, Collector(logs), zygote, make_router(options))
         master = Master(options, holdings, Rotator(logs, options.loggers), read_options)
         controls = Controls(options, master, stack)
         files += controls.files  # the same list as in holdings: the guardian removes them
@@ -118,11 +121,13 @@ class Master:
                 watch.start_soon(self._rotator.run, self._reopen_logs)
                 watch.start_soon(self._notifier.feed_watchdog)
                 await controls.start(watch)
+                watch.start_soon(self._holdings.router.run)
                 try:
                     async with anyio.create_task_group() as self._tasks:
                         logger.info("spawned the master process (pid: %d)", os.getpid())
                         self._generation = await self._begin(self.options)
                         if self._generation is not None:
+                            self._holdings.router.adopt(self._generation.signals)
                             for name in dict.fromkeys(each.url or each.name for each in self._holdings.listeners):
                                 logger.info("*** uwsgi-async serves %s ***", name)
                             launch.report()
@@ -152,7 +157,10 @@ class Master:
         if generation is None:
             return None
         found = await generation.look(self._holdings.listeners, detail)
-        return None if found is None else replace(found, sections=self._holdings.state.sections())
+        return None if found is None else replace(found, sections=self._sections())
+
+    def _sections(self) -> dict[str, Any]:
+        return {**self._holdings.state.sections(), "signals": document(self._holdings.router.statistics())}
 
     def glance(self, detail: Detail) -> InstanceStatistics | None:
         """Return the statistics as they were when the workers last wrote them down, a moment ago, without sections."""
@@ -335,6 +343,7 @@ class Master:
         old = self._generation
         assert old is not None
         self._generation, self.options = new, new.options
+        self._holdings.router.adopt(new.signals)
         if new.options.loggers.log_reopen:
             self._rotator.reopen()
         if new.options.loggers != old.options.loggers:

@@ -1,8 +1,8 @@
 """Who may do what over a socket of the uwsgi protocol, besides sending requests.
 
 What lives here: `packet_handlers`, `served_modifiers`. What does not: what the packets do (`cores.cache`,
-`handlers.fastfuncs`). Whoever can open a UNIX socket may use all that is served; everybody can open a TCP socket, so
-there it must be allowed by the option uwsgi-allow. Real uWSGI allows all to everybody.
+`cores.signals`, `handlers.fastfuncs`). Whoever can open a UNIX socket may use all that is served; everybody can open a
+TCP socket, so there it must be allowed by the option uwsgi-allow. Real uWSGI allows all to everybody.
 """
 
 from __future__ import annotations
@@ -14,19 +14,21 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from uwsgi_async.api.cache import local_caches
+from uwsgi_async.api.signals import current_end
 from uwsgi_async.cores.cache import CacheService
+from uwsgi_async.cores.signals import SignalService
 from uwsgi_async.cores.uwsgi import ALWAYS_SERVED, PacketHandler
 from uwsgi_async.handlers.fastfuncs import FASTFUNC, FastFuncs
 from uwsgi_async.instance.listeners import Listener
 from uwsgi_async.options.settings import Options
-from uwsgi_async.wire.uwsgi import MODIFIER_CACHE, Packet
+from uwsgi_async.wire.uwsgi import MODIFIER_CACHE, MODIFIER_SIGNAL, Packet
 
 if TYPE_CHECKING:
     from uwsgi_async.cores.connection import Connection
 
 logger = logging.getLogger("uwsgi_async")
 
-_NAMES: Final = {MODIFIER_CACHE: "cache"}
+_NAMES: Final = {MODIFIER_CACHE: "cache", MODIFIER_SIGNAL: "signals"}
 
 
 def packet_handlers(options: Options, listener: Listener) -> Mapping[int, PacketHandler]:
@@ -35,6 +37,9 @@ def packet_handlers(options: Options, listener: Listener) -> Mapping[int, Packet
         MODIFIER_CACHE: CacheService(local_caches()).serve,
         FASTFUNC: FastFuncs(sys.modules["uwsgi"].fastfuncs),  # whoever has put a function there has allowed it
     }
+    end = current_end()
+    if end is not None:
+        handlers[MODIFIER_SIGNAL] = SignalService(end).serve
     if listener.sock.family in (socket.AF_INET, socket.AF_INET6):
         for modifier, name in _NAMES.items():
             if name not in options.sockets.uwsgi_allow:

@@ -14,6 +14,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
+from functools import partial
 from typing import Any
 
 import anyio
@@ -22,6 +23,7 @@ from uwsgi_async.api.dropped import serving
 from uwsgi_async.api.dynamic import switched, warning_message
 from uwsgi_async.api.information import InstanceInformation
 from uwsgi_async.api.process import controlled, listening, worker_id
+from uwsgi_async.api.signals import using as using_signals
 from uwsgi_async.compat.uwsgi_module import UwsgiModule, installed, make_module
 from uwsgi_async.cores.connection import ConnectionProtocol
 from uwsgi_async.cores.handover import Handover, Taker
@@ -43,6 +45,7 @@ from uwsgi_async.instance.information import magic_table, opt_of
 from uwsgi_async.instance.listeners import Listener, Protocol, open_listener, systemd_fds
 from uwsgi_async.instance.packets import packet_handlers, served_modifiers
 from uwsgi_async.instance.requestlog import RequestLog
+from uwsgi_async.instance.signalling import SingleSignals
 from uwsgi_async.instance.standing import find_owner, take_place
 from uwsgi_async.instance.state import SharedState
 from uwsgi_async.instance.statistics.server import StatsServer, open_local_stats, open_stats
@@ -195,15 +198,24 @@ async def serve(
         dynamic = DynamicOptions.create(options)
         stack.callback(dynamic.close)
         stack.enter_context(switched(dynamic))
+        signals = SingleSignals(options)
+        stack.enter_context(using_signals(signals.end))
+        process.sections = lambda: {**state.sections(), **signals.sections()}
         stats = StatsServer(options.stats, faces, process)
         with without_loop():
             apps = load(module)
             call_hook(module, "post_fork_hook")
         await await_hook(module, "post_fork_hook")
         process.accounts.loaded(apps, options)
-        beside = (state.maintain, *((stats.run, process.keep_accounts) if faces else ()))
+        beside = (state.maintain, signals.run, *((stats.run, process.keep_accounts) if faces else ()))
         async with serve_apps(
-            apps, options, listeners, process.accounts.count_app, beside=beside, stats=stats.addresses
+            apps,
+            options,
+            listeners,
+            process.accounts.count_app,
+            beside=beside,
+            before_end=partial(signals.drain, options.cores.grace),
+            stats=stats.addresses,
         ) as server:
             process.begin(server.pool)
             dynamic.changed = lambda: server.adopt(dynamic.applied())
@@ -222,13 +234,15 @@ async def serve_apps(
     listeners: Sequence[Listener],
     on_end: Callable[[Request], None] | None = None,
     beside: Sequence[Callable[[], Coroutine[Any, Any, None]]] = (),
+    before_end: Callable[[], Coroutine[Any, Any, None]] | None = None,
     stats: Sequence[str] = (),
     handover: Handover | None = None,
 ) -> AsyncIterator[Server]:
     """Serve loaded apps on open listeners while the block runs. The listeners stay open. For `serve` and workers.
 
     ``on_end``: called with each request that has ended. ``beside``: run in tasks, and cancelled when all is over.
-    ``stats``: where the statistics are told, for the `Server`. ``handover``: to other workers at the same addresses.
+    ``before_end``: awaited first, while no more is accepted and the last requests end. ``stats``: where the statistics
+    are told, for the `Server`. ``handover``: to other workers at the same addresses.
     """
     with ExitStack() as stack:
         poller = open_poller()
@@ -257,7 +271,10 @@ async def serve_apps(
                 with anyio.CancelScope(shield=True):
                     for acceptor in acceptors:
                         acceptor.close()
-                    await _drain(pool, list(protocols.values()), handover if server.hands_over else None)
+                    async with anyio.create_task_group() as ending:
+                        if before_end is not None:
+                            ending.start_soon(before_end)
+                        await _drain(pool, list(protocols.values()), handover if server.hands_over else None)
                 tasks.cancel_scope.cancel()
     if error is not None:
         raise error

@@ -44,6 +44,9 @@ from uwsgi_async.instance.reaper import Child, Exit, Reaper
 from uwsgi_async.instance.scoreboard import Header, Scoreboard
 from uwsgi_async.instance.state import SharedState
 from uwsgi_async.options.settings import Options
+from uwsgi_async.signals.messages import FROM_PROCESS, FromProcess
+from uwsgi_async.signals.router import Generation as SignalGeneration
+from uwsgi_async.signals.router import SignalRouter
 
 logger = logging.getLogger("uwsgi_async")
 
@@ -135,6 +138,7 @@ class Holdings:
     state: SharedState
     output: Collector
     zygote: Zygote
+    router: SignalRouter
 
 
 class ForkServer:
@@ -153,7 +157,9 @@ class ForkServer:
         reaper: Reaper,
         reloads: int,
         on_sources: Callable[[Sources], None],
+        signals: SignalGeneration,
     ) -> None:
+        self._signals = signals
         self._options = dynamic.options
         self._dynamic = dynamic
         self._holdings = holdings
@@ -203,6 +209,7 @@ class ForkServer:
 
     async def _wait_until_loaded(self, channel: Channel) -> None:
         reason = None
+        registered: list[FromProcess] = []
         while not isinstance(message := await channel.receive(), Loaded):
             if isinstance(message, Hello):
                 self._child = self._reaper.adopt(message.pid)
@@ -219,6 +226,9 @@ class ForkServer:
                 if reason is not None:
                     raise AppLoadError(reason)
                 raise BrokenError(f"the fork server {ended} while it loaded the app")
+            elif isinstance(message, FROM_PROCESS):
+                registered.append(message)
+        self._signals.load(registered)
 
     async def keep(self) -> None:
         """Start another one whenever it has died."""

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import anyio
 
@@ -54,6 +55,8 @@ from uwsgi_async.instance.sources import SourceReporter
 from uwsgi_async.instance.state import SharedState
 from uwsgi_async.instance.statistics.publish import Detail
 from uwsgi_async.options.settings import Options
+from uwsgi_async.signals.end import SignalEnd
+from uwsgi_async.signals.messages import TO_PROCESS
 
 logger = logging.getLogger("uwsgi_async")
 
@@ -75,6 +78,7 @@ class Assignment:
     logs: ProcessLogs
     dynamic: DynamicOptions
     reporter: SourceReporter | None
+    signals: SignalEnd
 
 
 def work(process: WorkerProcess, assignment: Assignment) -> int:
@@ -145,20 +149,28 @@ async def _serve(process: WorkerProcess, apps: Apps, assignment: Assignment) -> 
             count_app(request)
 
     async with anyio.create_task_group() as tasks:
-        async with serve_apps(apps, options, assignment.listeners, count, handover=assignment.handover) as server:
+        async with serve_apps(
+            apps,
+            options,
+            assignment.listeners,
+            count,
+            beside=(assignment.signals.run,),
+            before_end=partial(assignment.signals.finish, options.cores.grace),
+            handover=assignment.handover,
+        ) as server:
             process.pool = server.pool
             assignment.dynamic.changed = lambda: server.adopt(assignment.dynamic.applied())
             tasks.start_soon(_beat, process, server, wear, assignment)
             tasks.start_soon(_watch_sigterm, wear)
             process.accounts.row[Field.READY] = 1
             process.channel.send(Ready())
-            word = await _listen(process, server, wear, assignment.logs)
+            word = await _listen(process, server, wear, assignment)
             wear.silence()
             if word is None:
                 logger.error("the master is gone: worker %d finishes its requests and ends", process.worker)
                 server.let_go()
             else:
-                tasks.start_soon(_listen, process, server, wear, assignment.logs)  # the rest may take a while
+                tasks.start_soon(_listen, process, server, wear, assignment)  # the rest may take a while
                 if word.hand_over:
                     server.hand_over()
         await await_hook(assignment.module, "atexit")
@@ -167,7 +179,7 @@ async def _serve(process: WorkerProcess, apps: Apps, assignment: Assignment) -> 
         tasks.cancel_scope.cancel()
 
 
-async def _listen(process: WorkerProcess, server: Server, wear: _WearAndTear, logs: ProcessLogs) -> Drain | None:
+async def _listen(process: WorkerProcess, server: Server, wear: _WearAndTear, assignment: Assignment) -> Drain | None:
     """Do what the master says, until it says that this is the end; return that, None when the master is gone."""
     while (message := await process.channel.receive()) is not None:
         if isinstance(message, Drain):
@@ -180,10 +192,12 @@ async def _listen(process: WorkerProcess, server: Server, wear: _WearAndTear, lo
             process.publish(Detail(message.detail))
             process.channel.send(Published())
         elif isinstance(message, Reopen):
-            logs.reopen()
+            assignment.logs.reopen()
+        elif isinstance(message, TO_PROCESS):
+            assignment.signals.receive(message)
         elif isinstance(message, Inherit):
             process.accounts.inherit({Field(int(number)): count for number, count in message.counts.items()})
-    logs.go_on_alone()
+    assignment.logs.go_on_alone()
     return None
 
 
@@ -199,6 +213,7 @@ async def _beat(process: WorkerProcess, server: Server, wear: _WearAndTear, assi
     reporter, untold = assignment.reporter, list[Sources]()
     while True:
         process.accounts.publish(server.pool)
+        process.accounts.note_signals(assignment.signals.handled)
         assignment.state.publish()
         assignment.logs.follow()
         server.adopt(assignment.dynamic.applied())

@@ -14,6 +14,7 @@ from uwsgi_async.options.declare import option
 from uwsgi_async.options.loading import AppOptions, LoadOptions, StaticOptions
 from uwsgi_async.options.loggers import LoggerOptions, NameOptions
 from uwsgi_async.options.reloading import ReloadOptions
+from uwsgi_async.options.signals import SignalOptions
 from uwsgi_async.options.stats import StatsOptions
 from uwsgi_async.options.system import SystemOptions
 
@@ -23,7 +24,7 @@ MIB = 1024 * KIB
 
 _LAST_MOMENTS = 5 * SECONDS  # of a worker that has cancelled its last request
 
-Allowed = Literal["cache"]
+Allowed = Literal["cache", "signals"]
 Backend = Literal["asyncio", "trio"]
 HttpParser = Literal["httptools", "h11"]
 
@@ -42,7 +43,7 @@ class SocketOptions:
         (),
         "uwsgi-allow",
         repeat=True,
-        help="let everybody who reaches a TCP socket of the uwsgi protocol use this besides requests: cache",
+        help="let everybody who reaches a TCP socket of the uwsgi protocol use this besides requests: cache, signals",
     )
     listen: int = option(
         100,
@@ -437,6 +438,7 @@ class Options:
     queue: QueueOptions = field(default_factory=QueueOptions)
     areas: SharedAreaOptions = field(default_factory=SharedAreaOptions)
     metrics: MetricOptions = field(default_factory=MetricOptions)
+    signals: SignalOptions = field(default_factory=SignalOptions)
     configuration: Configuration = field(default_factory=Configuration)
 
     @property

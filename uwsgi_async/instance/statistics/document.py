@@ -22,7 +22,7 @@ from uwsgi_async.errors import PeerError
 from uwsgi_async.options.stats import StatsOptions
 
 MICROS = 1_000_000
-_STATE = ("caches", "metrics")  # sections that are there when there is something to tell
+_STATE = ("caches", "metrics", "signals")  # sections that are there when there is something to tell
 
 
 def encode(statistics: InstanceStatistics, options: StatsOptions) -> bytes:
@@ -56,7 +56,7 @@ def document(statistics: InstanceStatistics, *, cores: bool = True) -> dict[str,
         "version": s.version,
         "listen_queue": s.listen_queue,
         "listen_queue_errors": 0,  # as in uWSGI, which never counts them
-        "signal_queue": 0,
+        "signal_queue": s.sections.get("signals", {}).get("waiting", 0),
         "load": s.listen_queue,  # as in uWSGI
         "pid": s.pid,
         "uid": s.uid,
