@@ -1,0 +1,78 @@
+"""python -m benchmarks.signals: signals a second from a worker to a worker, and the drift of many timers.
+
+Both servers run the same app (benchmarks/apps/signals.py, timers.py) with a master and two workers. Signals are raised
+in bursts of 100, because real uWSGI loses what its queue has no room for; a value is the median of the rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.parity.harness import Running, start
+
+APPS = Path(__file__).parent / "apps"
+TO_ONE, TO_ANY = 1, 2
+SERVERS = {"uWSGI": "oracle", "uwsgi-async": "ours"}
+
+
+@contextmanager
+def running(server: str, app: str, *options: str) -> Iterator[Running]:
+    with tempfile.TemporaryDirectory() as place:
+        words = ["--master", "--processes", "2", "--disable-logging", "--wsgi-file", str(APPS / app), *options]
+        with start(server, Path(place), *words, cwd=Path(place)) as it:
+            yield it
+
+
+def signals(server: Running, number: int, count: int) -> float | None:
+    """Return how many signals a second; None when it came to worker 2, which is to handle them."""
+    worker, seconds = server.request("GET", f"/{number}/{count}").body.split()
+    return None if worker == b"2" and number == TO_ONE else count / float(seconds)
+
+
+def signals_a_second(server: str, number: int, count: int, rounds: int) -> float:
+    with running(server, "signals.py") as it:
+        rates: list[float] = []
+        while len(rates) < rounds:
+            rate = signals(it, number, count)
+            if rate is not None:
+                rates.append(rate)
+    return statistics.median(rates)
+
+
+def drift(server: str, seconds: float) -> tuple[int, float]:
+    """Return how many timers ran, and by how many milliseconds the time between their runs differs from a second."""
+    with running(server, "timers.py") as it:
+        time.sleep(3)
+        before = json.loads(it.request("GET", "/").body)
+        time.sleep(seconds)
+        after = json.loads(it.request("GET", "/").body)
+    per_number = [later[0] - earlier[0] for earlier, later in zip(before, after, strict=True)]
+    passed = [later[1] - earlier[1] for earlier, later in zip(before, after, strict=True)]
+    off = [abs(each - round(each)) * 1000 for each in passed]
+    return round(sum(per_number) / seconds), statistics.median(off)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.signals")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--count", type=int, default=20_000, help="signals of a round")
+    parser.add_argument("--seconds", type=float, default=60.0, help="for which timers are watched")
+    chosen = parser.parse_args()
+    print("| | " + " | ".join(SERVERS) + " |\n| --- | --- | --- |")
+    for name, number in (("signals/s, worker 1 to worker 2", TO_ONE), ("signals/s, to any worker", TO_ANY)):
+        rates = [signals_a_second(server, number, chosen.count, chosen.rounds) for server in SERVERS.values()]
+        print(f"| {name} | " + " | ".join(f"{rate:,.0f}" for rate in rates) + " |", flush=True)
+    drifts = [drift(server, chosen.seconds) for server in SERVERS.values()]
+    print("| timers of 1 s that run (uWSGI takes 64) | " + " | ".join(f"{runs:,}" for runs, _ in drifts) + " |")
+    print(f"| drift over {chosen.seconds:g} s, ms | " + " | ".join(f"{off:.1f}" for _, off in drifts) + " |")
+
+
+if __name__ == "__main__":
+    main()
