@@ -12,6 +12,11 @@ import pytest
 
 from tests.command import Process, run
 from tests.instance.harness import APP, ask, instance, pids
+from uwsgi_async.instance.channel import Channel, pair
+from uwsgi_async.instance.control import WorkerProcess
+from uwsgi_async.instance.scoreboard import Field, Scoreboard
+from uwsgi_async.instance.state import SharedState
+from uwsgi_async.options.build import build
 
 
 @pytest.fixture
@@ -75,3 +80,19 @@ def test_reuse_port_and_cheaper_exclude_each_other(place: Path) -> None:
     status, output = run(*words, cwd=place)
     assert status == 2
     assert "give it without cheaper" in output
+
+
+def test_a_worker_leads_when_another_one_that_serves_has_far_fewer_connections() -> None:
+    board = Scoreboard.create(3)
+    channel, other = map(Channel, pair())
+    state = SharedState.create(build())
+    one = WorkerProcess(1, os.getpid(), board, channel, (), state)
+    assert not one.leads(1000)  # nobody else serves
+    board.row(2)[Field.READY] = board.row(3)[Field.READY] = 1
+    board.row(2)[Field.CONNECTIONS], board.row(3)[Field.CONNECTIONS] = 1000, 40
+    assert [one.leads(connections) for connections in (40, 48, 49, 100)] == [False, False, True, True]
+    board.row(3)[Field.CONNECTIONS] = 900
+    assert not one.leads(1000)
+    assert board.row(1)[Field.CONNECTIONS] == 1000
+    for each in (channel, other, state, board):
+        each.close()

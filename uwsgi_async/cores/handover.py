@@ -14,7 +14,7 @@ import errno
 import logging
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import anyio
 
@@ -95,9 +95,15 @@ class Handover:
 class Taker(Acceptor):
     """Takes connections that other workers give away, as long as the pool takes them."""
 
-    def __init__(self, handover: Handover, protocols: Sequence[ConnectionProtocol], pool: Pool) -> None:
+    def __init__(
+        self,
+        handover: Handover,
+        protocols: Sequence[ConnectionProtocol],
+        pool: Pool,
+        leads: Callable[[int], bool] | None = None,
+    ) -> None:
         self._protocols = protocols
-        super().__init__(handover.take_end, pool)
+        super().__init__(handover.take_end, pool, leads)
 
     def _take(self) -> None:
         message, fds, _, _ = socket.recv_fds(self._sock, _LARGEST, 1)

@@ -10,6 +10,7 @@ import errno
 import logging
 import socket
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 from uwsgi_async.cores.connection import Connection, ConnectionProtocol
 from uwsgi_async.cores.pool import Pool
@@ -19,6 +20,8 @@ from uwsgi_async.fdwait.timers import Timer
 logger = logging.getLogger("uwsgi_async")
 
 _BATCH = 64
+_SHARED_BATCH = 16  # beside others at the same socket
+_LEAVE = 0.002  # seconds for the others to take something
 _RETRY = 0.1  # seconds
 # The machine is out of something; it comes back when a connection closes, or by itself.
 _OVERLOAD = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -28,14 +31,17 @@ class Acceptor(ABC):
     """Takes connections out of a socket, as long as the pool takes them.
 
     The socket is level-triggered, unlike connections: what is not accepted now is announced again. It is not
-    watched while ``max_connections`` are open or the machine is out of file descriptors.
+    watched while ``max_connections`` are open or the machine is out of file descriptors. ``leads``: told before it
+    takes some how many connections are open here; returns whether these are so many more than another process has at
+    the same socket that it should leave some for a moment. None: nobody else is there.
     """
 
-    def __init__(self, sock: socket.socket, pool: Pool) -> None:
+    def __init__(self, sock: socket.socket, pool: Pool, leads: Callable[[int], bool] | None = None) -> None:
         self._sock = sock
         self._fd = sock.fileno()
         self._pool = pool
-        self._watched = self._held = False
+        self._leads = leads
+        self._watched = self._held = self._left = False
         self._retry: Timer | None = None
         self.resume()
 
@@ -67,8 +73,20 @@ class Acceptor(ABC):
             self._retry = None
 
     def on_event(self, _mask: int) -> None:
+        if self._leads is None:
+            self.accept(_BATCH)
+        elif not self._left and self._leads(len(self._pool.connections)):
+            self._left = True
+            self._pause()
+            self._retry = self._pool.poller.timers.call_later(_LEAVE, self._try_again)
+        else:
+            self._left = False
+            self.accept(_SHARED_BATCH)
+
+    def accept(self, most: int) -> None:
+        """Take what waits, so many at most."""
         pool = self._pool
-        for _ in range(_BATCH):
+        for _ in range(most):
             if len(pool.connections) >= pool.options.max_connections:
                 self._pause()
                 return
@@ -104,10 +122,16 @@ class Acceptor(ABC):
 class SocketAcceptor(Acceptor):
     """Accepts connections from one listening socket."""
 
-    def __init__(self, sock: socket.socket, protocol: ConnectionProtocol, pool: Pool) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        protocol: ConnectionProtocol,
+        pool: Pool,
+        leads: Callable[[int], bool] | None = None,
+    ) -> None:
         self._protocol = protocol
         self._is_tcp = sock.family in (socket.AF_INET, socket.AF_INET6)
-        super().__init__(sock, pool)
+        super().__init__(sock, pool, leads)
 
     def _take(self) -> None:
         sock, address = self._sock.accept()

@@ -31,7 +31,8 @@ from uwsgi_async.options.settings import Options
 BEAT = 0.25
 """Seconds between two looks at what is not counted request by request."""
 
-_REQUESTS = int(Field.REQUESTS)
+_REQUESTS, _READY, _CONNECTIONS = int(Field.REQUESTS), int(Field.READY), int(Field.CONNECTIONS)
+_LEAD = 8  # connections more than another worker has, which nobody minds
 
 
 class Accounts:
@@ -223,6 +224,7 @@ class WorkerProcess:
         self.pool: Pool | None = None
         self.accounts = Accounts(board, worker)
         self._board = board
+        self._others = [board.row(number) for number in range(1, board.rows + 1) if number != worker]
         self._listeners = listeners
         self._state = state
 
@@ -250,6 +252,12 @@ class WorkerProcess:
 
     def is_ready(self) -> bool:
         return self.accounts.row[Field.READY] != 0
+
+    def leads(self, connections: int) -> bool:
+        """Write down how many connections are open here; return whether another worker has far fewer."""
+        self.accounts.row[_CONNECTIONS] = connections
+        fewest = min((row[_CONNECTIONS] for row in self._others if row[_READY]), default=connections)
+        return connections - fewest > max(_LEAD, connections // 8)
 
     def step_aside(self) -> bool:
         """Leave the worker's row to the next process; False as long as the one before this still uses the spare."""

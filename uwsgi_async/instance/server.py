@@ -126,7 +126,7 @@ class Server:
         in vain.
         """
         for acceptor in self._acceptors:
-            acceptor.on_event(0)
+            acceptor.accept(self._pool.options.max_connections)
             acceptor.close()
         for listener in self._listeners:
             listener.sock.close()
@@ -237,12 +237,14 @@ async def serve_apps(
     before_end: Callable[[], Coroutine[Any, Any, None]] | None = None,
     stats: Sequence[str] = (),
     handover: Handover | None = None,
+    leads: Callable[[int], bool] | None = None,
 ) -> AsyncIterator[Server]:
     """Serve loaded apps on open listeners while the block runs. The listeners stay open. For `serve` and workers.
 
     ``on_end``: called with each request that has ended. ``beside``: run in tasks, and cancelled when all is over.
     ``before_end``: awaited first, while no more is accepted and the last requests end. ``stats``: where the statistics
-    are told, for the `Server`. ``handover``: to other workers at the same addresses.
+    are told, for the `Server`. ``handover``: to other workers at the same addresses. ``leads``: see `Acceptor`; for
+    sockets that these workers share.
     """
     with ExitStack() as stack:
         poller = open_poller()
@@ -256,7 +258,7 @@ async def serve_apps(
             stack.callback(_close_connections, pool)
             service = _service(options, _handler(apps, options), on_end)
             protocols = _protocols(options, listeners, service)
-            acceptors = _accept(listeners, protocols, pool, handover)
+            acceptors = _accept(listeners, protocols, pool, handover, leads)
             if options.cores.blocking_limit > 0:
                 watchdog = Watchdog(poller, options.cores.blocking_limit)
                 stack.callback(watchdog.stop)
@@ -378,13 +380,18 @@ def _place(listener: Listener) -> _Place:
 
 
 def _accept(
-    listeners: Sequence[Listener], protocols: Mapping[_Place, ConnectionProtocol], pool: Pool, handover: Handover | None
+    listeners: Sequence[Listener],
+    protocols: Mapping[_Place, ConnectionProtocol],
+    pool: Pool,
+    handover: Handover | None,
+    leads: Callable[[int], bool] | None,
 ) -> list[Acceptor]:
     acceptors: list[Acceptor] = [
-        SocketAcceptor(listener.sock, protocols[_place(listener)], pool) for listener in listeners
+        SocketAcceptor(listener.sock, protocols[_place(listener)], pool, None if listener.share else leads)
+        for listener in listeners
     ]
     if handover is not None:
-        acceptors.append(Taker(handover, list(protocols.values()), pool))
+        acceptors.append(Taker(handover, list(protocols.values()), pool, leads))
 
     def resume() -> None:
         for acceptor in acceptors:

@@ -157,6 +157,7 @@ async def _serve(process: WorkerProcess, apps: Apps, assignment: Assignment) -> 
             beside=(assignment.signals.run,),
             before_end=partial(assignment.signals.finish, options.cores.grace),
             handover=assignment.handover,
+            leads=process.leads if options.process.processes > 1 else None,
         ) as server:
             process.pool = server.pool
             assignment.dynamic.changed = lambda: server.adopt(assignment.dynamic.applied())
