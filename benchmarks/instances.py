@@ -9,21 +9,24 @@ import http.client
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from benchmarks.servers import NotUsableError, Running
 
 _REQUESTS_EACH = 50  # of each worker, before its memory is looked at
+_AT_ONCE = 4  # of each worker, so that none of them serves all while the others sleep
+_SETTLE_SECONDS = 1.0  # of a master whose workers serve
 _RELOAD_SECONDS = 20.0
 
 
 def worker_memory(process: Running, port: int, workers: int) -> float:
     """Return the megabytes of memory for each worker: the proportional set size of all processes, divided.
 
-    Each connection is a new one, so that every worker has served some of them.
+    Each connection is a new one, and several are asked at once, so that every worker has served some of them.
     """
-    for _ in range(_REQUESTS_EACH * workers):
-        ask(port)
+    with ThreadPoolExecutor(_AT_ONCE * workers) as clients:
+        list(clients.map(ask, [port] * _REQUESTS_EACH * workers))
     return sum(map(proportional_memory, process.processes())) / workers / (1 << 20)
 
 
@@ -36,8 +39,12 @@ def proportional_memory(pid: int) -> int:
 
 
 def reload_time(process: Running, port: int, workers: int) -> tuple[float, int]:
-    """Reload by SIGHUP; return the milliseconds until a new process answers, and the requests lost meanwhile."""
-    old = {ask(port) for _ in range(_REQUESTS_EACH * workers)}
+    """Reload by SIGHUP; return the milliseconds until a new process answers, and the requests lost meanwhile.
+
+    The app answers with its process id.
+    """
+    old = serving(port, workers)
+    time.sleep(_SETTLE_SECONDS)
     lost = 0
     # The process that was started may be a shell of it: the signal is for the one that has the workers.
     os.kill(process.process.pid, signal.SIGHUP)
@@ -51,6 +58,18 @@ def reload_time(process: Running, port: int, workers: int) -> tuple[float, int]:
         if answer not in old:
             return (time.perf_counter() - began) * 1000, lost
     raise NotUsableError(f"no new process has answered within {_RELOAD_SECONDS:.0f} s.")
+
+
+def serving(port: int, workers: int) -> set[bytes]:
+    """Return what the workers answer, when all of them have answered: some servers start one after the other."""
+    answers: set[bytes] = set()
+    began = time.perf_counter()
+    with ThreadPoolExecutor(_AT_ONCE * workers) as clients:
+        while len(answers) < workers:
+            answers.update(clients.map(ask, [port] * _AT_ONCE * workers))
+            if time.perf_counter() - began > _RELOAD_SECONDS:
+                raise NotUsableError(f"{len(answers)} of {workers} workers have answered.")
+    return answers
 
 
 def ask(port: int) -> bytes:
