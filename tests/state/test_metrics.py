@@ -130,14 +130,6 @@ def test_all_metrics_are_listed(used: Callable[..., Metrics]) -> None:
     assert listed["rss_size"].oid == "5.101"
 
 
-def test_those_that_are_reset_after_a_push(used: Callable[..., Metrics]) -> None:
-    metrics = used("name=a,initial_value=2,reset_after_push=1", "b")
-    for name in ("a", "b"):
-        api.metric_set(name, 10)
-    metrics.reset_pushed()
-    assert (api.metric_get("a"), api.metric_get("b")) == (2, 10)
-
-
 def test_counting_in_several_processes_loses_nothing() -> None:
     metrics = make("a")
     with actors(2, metrics=metrics) as others:

@@ -24,7 +24,7 @@ def test_a_name_alone_is_a_counter_that_the_app_sets() -> None:
 
 def test_all_keys() -> None:
     text = "name=a,oid=1.2.3,type=gauge,initial_value=-5,collector=file,freq=3,arg1=/proc/loadavg,arg1n=1"
-    assert parse_metric(f"{text},reset_after_push=1") == MetricSpec(
+    assert parse_metric(text) == MetricSpec(
         name="a",
         oid="1.2.3",
         type=MetricType.GAUGE,
@@ -33,7 +33,6 @@ def test_all_keys() -> None:
         freq=3,
         path="/proc/loadavg",
         argument=1,
-        reset_after_push=True,
     )
     assert parse_metric("name=s,collector=sum,children=a;b").children == ("a", "b")
     assert parse_metric("name=m,collector=manual").collector is None
@@ -55,6 +54,7 @@ def test_all_keys() -> None:
         ("name=a,collector=ptr", "is for C code"),
         ("name=a,collector=file", "needs arg1="),
         ("name=a,collector=magic", "collector must be one of"),
+        ("name=a,reset_after_push=1", "nothing is pushed here, so leave reset_after_push out of"),
         ("name=a,frequency=1", "did you mean 'freq'"),
     ],
 )

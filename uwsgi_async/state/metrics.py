@@ -119,12 +119,6 @@ class Metrics:
             for spec, number in zip(self.specs, self._numbers.values(), strict=True)
         ]
 
-    def reset_pushed(self) -> None:
-        """Set those with ``reset_after_push`` to what they have begun with: they were pushed just now."""
-        for number, spec in enumerate(self.specs):
-            if spec.reset_after_push and _is_of_app(spec):
-                self._mutex.run(self._change, number, _second, spec.initial)
-
     # --- a part of an instance --------------------------------------------------------------------------------
 
     @property

@@ -54,7 +54,6 @@ class MetricSpec:
     alias: str | None = None
     path: str = ""
     argument: int = 0
-    reset_after_push: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +89,8 @@ def parse_metric(text: str) -> MetricSpec:
         raise OptionError(
             f"metric: expected a name of letters, digits, '.', '-' and '_', but {name!r} came in {text!r}"
         )
+    if "reset_after_push" in values:
+        raise OptionError(f"metric: nothing is pushed here, so leave reset_after_push out of {text!r}")
     oid = values.get("oid", "")
     if oid and not _OID.fullmatch(oid):
         raise OptionError(f"metric: expected an oid of digits and dots, but {oid!r} came in {text!r}")
@@ -107,7 +108,6 @@ def parse_metric(text: str) -> MetricSpec:
         alias=values.get("alias"),
         path=values.get("arg1", ""),
         argument=number(values.get("arg1n", "0"), "arg1n", "metric"),
-        reset_after_push="reset_after_push" in values,
     )
 
 
