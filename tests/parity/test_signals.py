@@ -2,72 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import os
-import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.parity.harness import APPS, Running, start
-from tests.parity.oracle import binary
+from tests.parity.noted import Server, both_started
 
 pytestmark = [pytest.mark.parity, pytest.mark.timeout(60)]
-
-_PATIENCE = 10.0
-
-
-class Server:
-    """One of the two. ``ran``: the file that its handlers write to."""
-
-    def __init__(self, running: Running, ran: Path) -> None:
-        self.running = running
-        self.ran = ran
-        self.seen = 0
-
-    def post(self, words: object) -> object:
-        seen = self.running.request("POST", "/", json.dumps(words).encode())
-        assert seen.status == 200, seen
-        return json.loads(seen.body)
-
-    def lines(self, count: int) -> list[str]:
-        """Wait for so many new lines, and return them."""
-        deadline = time.monotonic() + _PATIENCE
-        while True:
-            lines = self.ran.read_text().splitlines()[self.seen :]
-            if len(lines) >= count:
-                self.seen += len(lines)
-                return lines
-            assert time.monotonic() < deadline, (lines, self.running.log_path.read_text()[-2000:])
-            time.sleep(0.01)
 
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Server]]:
-    try:
-        binary()
-    except RuntimeError as error:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(str(error))
-    tmp = tmp_path_factory.mktemp("signals")
-    with ExitStack() as stack:
-        oracle, ours = (stack.enter_context(started(name, tmp)) for name in ("oracle", "ours"))
-        yield oracle, ours
-
-
-@contextmanager
-def started(name: str, tmp: Path) -> Iterator[Server]:
-    ran = tmp / f"{name}.ran"
-    ran.write_text("")
-    (tmp / f"{name}.ran.watched").write_text("")
-    options = ["--master", "--processes", "2", "--wsgi-file", str(APPS / "signals.py")]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAN", str(ran))
-        with start(name, tmp, *options, cwd=tmp) as running:
-            yield Server(running, ran)
+    with both_started("signals.py", tmp_path_factory.mktemp("signals")) as servers:
+        yield servers
 
 
 def test_registering_answers_the_same_in_each_form(both: tuple[Server, Server]) -> None:

@@ -89,6 +89,17 @@ def acquire_and_wait(lock: Lock, name: str, *, shared: bool = False) -> None:
         wait_for(partial(lock.acquire, owner, shared=shared), name=name)
 
 
+@contextmanager
+def locked(number: int = 0, /) -> Iterator[None]:
+    """Hold the lock while the block of sync code runs; in a core other cores go on while it waits."""
+    held, owner = _lock(number), current_owner()
+    acquire_and_wait(held, "lock")
+    try:
+        yield
+    finally:
+        held.release(owner, only_owner=True)
+
+
 def _lock_blocking(number: int = 0, /) -> None:
     acquire_and_wait(_lock(number), "lock")
 

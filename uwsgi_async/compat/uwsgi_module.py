@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from uwsgi_async.api import CHAPTERS, asynchronous, metrics, process, queue
 from uwsgi_async.api.information import InstanceInformation
 from uwsgi_async.api.request import the_request
+from uwsgi_async.compat.finding import decorators_found
 from uwsgi_async.cores.core import current_request
 from uwsgi_async.cores.portal import call_in_loop, in_event_loop, wait_for
 from uwsgi_async.cores.request import Request
@@ -179,11 +180,12 @@ def make_module(information: InstanceInformation) -> UwsgiModule:
 
 @contextmanager
 def installed(module: UwsgiModule) -> Iterator[UwsgiModule]:
-    """Put ``module`` where ``import uwsgi`` finds it; afterwards what was there before."""
+    """Put ``module`` where ``import uwsgi`` finds it, and `uwsgidecorators` too; afterwards what was there before."""
     before = sys.modules.get("uwsgi")
     sys.modules["uwsgi"] = module
     try:
-        yield module
+        with decorators_found():
+            yield module
     finally:
         if before is None:
             sys.modules.pop("uwsgi", None)

@@ -206,6 +206,39 @@ class SingleProcess:
         self._board.close()
 
 
+class ImportingProcess:
+    """The fork server while it imports the app: it is no worker, and can ask the master for nothing yet."""
+
+    worker = 0
+
+    def __init__(self, master: int, board: Scoreboard, listeners: Sequence[Listener], state: SharedState) -> None:
+        self.master = master
+        self._board = board
+        self._listeners = listeners
+        self._state = state
+
+    def workers(self) -> tuple[WorkerStatistics, ...]:
+        return collect_workers(self._board, Detail.WORKERS)
+
+    def statistics(self) -> InstanceStatistics:
+        return replace(collect(self._board, self._listeners, Detail.VARS), sections=self._state.sections())
+
+    def reload(self) -> bool:
+        return False
+
+    def stop(self) -> bool:
+        return False
+
+    def accept(self, flag: bool) -> None:
+        """It serves nothing."""
+
+    def is_ready(self) -> bool:
+        return False
+
+    def set_deadline(self, seconds: int) -> None:
+        """Nobody watches an import."""
+
+
 class WorkerProcess:
     """A worker under a master: it keeps its row, and asks through its channel."""
 

@@ -23,12 +23,13 @@ from typing import NoReturn
 
 from uwsgi_async.api import signals
 from uwsgi_async.api.dynamic import switched
+from uwsgi_async.api.process import controlled
 from uwsgi_async.compat.uwsgi_module import UwsgiModule, installed, make_module
 from uwsgi_async.cores.handover import Handover
 from uwsgi_async.errors import UwsgiAsyncError
 from uwsgi_async.handlers.mounts import Apps
 from uwsgi_async.instance.channel import Channel, End, Failed, Files, Fork, Hello, Loaded, Reopen, Start
-from uwsgi_async.instance.control import WorkerProcess
+from uwsgi_async.instance.control import ImportingProcess, WorkerProcess
 from uwsgi_async.instance.dynamic import DynamicOptions
 from uwsgi_async.instance.guardian import guard
 from uwsgi_async.instance.listeners import Listener, listeners_of
@@ -82,7 +83,8 @@ def main(fd: int, board: int) -> int:
         module = stack.enter_context(installed(make_module(information(options, listeners, reloads=start.reloads))))
         reporter = make_reporter(options.reload)
         try:
-            load = _loader(options, module)
+            with controlled(ImportingProcess(start.master, Scoreboard.attach(board), listeners, state)):
+                load = _loader(options, module)
         except UwsgiAsyncError as error:
             if error.__cause__ is not None:
                 logger.error("the cause:", exc_info=error.__cause__)

@@ -1,8 +1,9 @@
 """What an app may have assigned to the ``uwsgi`` module to be called: after a fork, after each request, at the end.
 
 What lives here: `call_hook`, `await_hook`, `AfterRequests`. What does not: when a process begins and ends (`worker`,
-`server`). A hook that raises is told in the log, and everything goes on, as in uWSGI. Source: plugins/python,
-uwsgi_python_post_fork, uwsgi_after_request_wsgi, uwsgi_python_atexit.
+`server`). A hook that raises is told in the log, and everything goes on, as in uWSGI. A plain hook may have an
+attribute ``in_loop``, a coroutine function: its other half, such as the coroutine functions of `decorators.postfork`.
+Source: plugins/python, uwsgi_python_post_fork, uwsgi_after_request_wsgi, uwsgi_python_atexit.
 """
 
 from __future__ import annotations
@@ -34,8 +35,9 @@ def call_hook(module: ModuleType, name: str) -> None:
 
 
 async def await_hook(module: ModuleType, name: str) -> None:
-    """Await an ``async def`` hook, if there is one."""
+    """Await an ``async def`` hook, or what a plain one has ``in_loop``, if there is one."""
     hook = getattr(module, name, None)
+    hook = getattr(hook, "in_loop", hook)
     if inspect.iscoroutinefunction(hook):
         try:
             await hook()

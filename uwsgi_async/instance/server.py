@@ -19,6 +19,7 @@ from typing import Any
 
 import anyio
 
+from uwsgi_async import decorators
 from uwsgi_async.api.dropped import serving
 from uwsgi_async.api.dynamic import switched, warning_message
 from uwsgi_async.api.information import InstanceInformation
@@ -203,6 +204,7 @@ async def serve(
         process.sections = lambda: {**state.sections(), **signals.sections()}
         stats = StatsServer(options.stats, faces, process)
         with without_loop():
+            decorators.begin(module)
             apps = load(module)
             call_hook(module, "post_fork_hook")
         await await_hook(module, "post_fork_hook")

@@ -1,0 +1,55 @@
+"""uWSGI's module ``uwsgidecorators``, as a served app imports it. Importing it sets the hooks of the ``uwsgi`` module.
+
+What lives here: the names of uwsgidecorators.py of uWSGI 2.0.31. What does not: what they do (`decorators`), how this
+file is found under that name (`finding`). It needs no master. An `uwsgidecorators` that is installed, uWSGI's own or
+PyPI's, is taken instead of this one.
+"""
+
+import pickle
+import sys
+from functools import partial
+from threading import Thread
+
+import uwsgi  # type: ignore[import-untyped]
+
+from uwsgi_async import decorators
+from uwsgi_async.decorators import (
+    __getattr__,  # noqa: F401 - for names that are not built yet
+    cron,
+    filemon,
+    get_free_signal,
+    harakiri,
+    lock,
+    mstimer,
+    postfork,
+    postfork_chain,
+    postfork_chain_hook,
+    rbtimer,
+    signal,
+    thread,
+    timer,
+)
+
+# uWSGI's module has no list, so ``from uwsgidecorators import *`` gives an app what it imports itself, too.
+__all__ = [
+    "Thread",
+    "cron",
+    "filemon",
+    "get_free_signal",
+    "harakiri",
+    "lock",
+    "mstimer",
+    "partial",
+    "pickle",
+    "postfork",
+    "postfork_chain",
+    "postfork_chain_hook",
+    "rbtimer",
+    "signal",
+    "sys",
+    "thread",
+    "timer",
+    "uwsgi",
+]
+
+decorators.take_hooks(uwsgi)
