@@ -202,7 +202,7 @@ def application(environ, start_response): ...
 """)
     with server("app.py", "--master", cwd=tmp_path) as process:
         process.wait_for("late will not run after a fork: uwsgi.post_fork_hook is mine")
-        process.wait_for("early runs\nlate runs\nmine runs")
+        process.wait_for("(?s)early runs.*late runs.*mine runs")
 
 
 # --- around a call --------------------------------------------------------------------------------------------------

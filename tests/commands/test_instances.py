@@ -82,6 +82,15 @@ def test_top_without_a_terminal_prints_a_frame(place: Path) -> None:
     assert output.count("STATUS") == 1
 
 
+@pytest.mark.parametrize("how", [(), ("--master",)], ids=["alone", "master"])
+def test_top_shows_timers_and_signals(place: Path, how: tuple[str, ...]) -> None:
+    (place / "app.py").write_text("from uwsgidecorators import timer\n@timer(60)\ndef tick(number): ...\n" + APP)
+    with instance(place, *how):
+        status, output = run("top", "pid", cwd=place)
+    assert status == 0
+    assert "0 timer 60 s" in output
+
+
 def test_stop_waits_for_the_end(place: Path) -> None:
     with instance(place, "--master") as process:
         status, output = run("stop", "pid", cwd=place)

@@ -7,10 +7,12 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from tests.instance.signal_values import signal_section
 from tests.instance.stats_values import core, instance, worker
 from uwsgi_async import InstanceStatistics
 from uwsgi_async.commands.table import age, render_processes, size
 from uwsgi_async.commands.top import frame, watch
+from uwsgi_async.errors import BrokenError
 
 NOW = 1_700_003_725.0
 
@@ -46,6 +48,38 @@ def test_ps_is_a_table_of_the_processes() -> None:
 def test_a_frame_shows_workers_and_the_requests_that_run() -> None:
     before = instance(workers=tuple(replace(each, requests=0) for each in instance().workers))
     assert drawn(instance(), before, 3.0) == TOP
+
+
+SIGNALS = """\
+signals 9  lost 1  waiting 3  worker2 2  worker 1
+SIG RAISED BY              RUNS  LAST TARGET  HANDLED  LAST FAILED LAST ERROR
+  0 timer 5 s                 2    5s worker        2    5s      0 -
+  0 timer 5 s                 1   10s worker        2    5s      0 -
+  0 cron 30 3 -1 -1 -1        0     - worker        2    5s      0 -
+  1 rb_timer 0.5 s 3 times    3 1m10s worker2       6 1m00s      4 1m00s ago: RuntimeError: [red]no? luck
+  1 file /etc/app.conf        3 2h00m worker2       6 1m00s      4 1m00s ago: RuntimeError: [red]no? luck
+  1 probe 10.0.0.2:3031       0     - worker2       6 1m00s      4 1m00s ago: RuntimeError: [red]no? luck
+  9 -                         -     - -             1 1h00m      0 -
+"""
+
+
+def test_a_frame_shows_what_happens_without_a_request() -> None:
+    statistics = instance(sections={"signals": signal_section(NOW)})
+    assert drawn(statistics, statistics, 1.0).endswith(SIGNALS)
+
+
+def test_of_many_timers_the_last_to_run_are_shown() -> None:
+    section = signal_section(NOW)
+    [timer, *_] = section["sources"]
+    section["sources"] = [{**timer, "last": NOW - age} for age in range(100, 0, -1)]
+    lines = drawn(statistics := instance(sections={"signals": section}), statistics, 1.0).splitlines()
+    assert len([line for line in lines if "timer 5 s" in line]) == 20
+    assert "and 82 more rows" in lines[lines.index(next(line for line in lines if line.startswith("SIG "))) - 1]
+
+
+def test_what_is_no_statistics_of_signals_is_an_error_with_a_sentence() -> None:
+    with pytest.raises(BrokenError, match="expected statistics of signals"):
+        drawn(instance(sections={"signals": {"signals": 1}}), instance(), 1.0)
 
 
 def test_a_rate_that_cannot_be_told_is_a_dash() -> None:

@@ -8,11 +8,14 @@ from dataclasses import replace
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.instance.signal_values import signal_section
 from tests.instance.stats_values import core, instance, worker
 from uwsgi_async.errors import PeerError
 from uwsgi_async.instance.statistics.document import decode, document, encode
 from uwsgi_async.instance.statistics.prometheus import render
 from uwsgi_async.options.stats import StatsOptions
+
+NOW = 1_700_003_725.0
 
 # pkg/collector/exporter.go of timonwong/uwsgi_exporter.
 EXPORTED = {
@@ -125,6 +128,34 @@ def test_prometheus_has_every_name_of_uwsgi_exporter() -> None:
 )
 def test_prometheus_has_the_numbers_in_its_units(name: str, labels: dict[str, str], value: float) -> None:
     assert samples(render(instance()))[name][tuple(sorted(labels.items()))] == value
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "value"),
+    [
+        ("uwsgi_signals_routed_total", {}, 9),
+        ("uwsgi_signals_unrouted_total", {}, 1),
+        ("uwsgi_signal_queue_length", {}, 3),
+        ("uwsgi_signal_target_queue_length", {"target": "worker2"}, 2),
+        ("uwsgi_worker_signal_queue_length", {"worker_id": "2"}, 2),
+        ("uwsgi_signal_handled_total", {"signal": "1", "target": "worker2"}, 6),
+        ("uwsgi_signal_failed_total", {"signal": "1", "target": "worker2"}, 4),
+        ("uwsgi_signal_last_time_seconds", {"signal": "0", "target": ""}, NOW - 5),
+        ("uwsgi_signal_failure_time_seconds", {"signal": "1", "target": "worker2"}, NOW - 60),
+        ("uwsgi_signal_source_runs_total", {"signal": "0", "source": "timer 5 s"}, 3),  # two of them together
+        ("uwsgi_signal_source_last_time_seconds", {"signal": "1", "source": "file /etc/app.conf"}, NOW - 7200),
+    ],
+)
+def test_prometheus_has_signals_and_what_raises_them(name: str, labels: dict[str, str], value: float) -> None:
+    statistics = instance(sections={"signals": signal_section(NOW)})
+    assert samples(render(statistics))[name][tuple(sorted(labels.items()))] == value
+
+
+def test_the_json_has_signals_and_a_queue_of_each_worker() -> None:
+    told = document(instance(sections={"signals": signal_section(NOW)}))
+    assert told["signal_queue"] == 3
+    assert [worker["signal_queue"] for worker in told["workers"]] == [0, 2]
+    assert told["signals"]["signals"][1]["failure"]["error"].startswith("RuntimeError")
 
 
 def test_prometheus_gets_counters_as_counters() -> None:

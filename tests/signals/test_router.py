@@ -167,6 +167,7 @@ async def test_statistics_tell_targets_runs_and_errors_and_survive_json(router: 
     told = router.statistics()
     (signal,) = told.signals
     assert (signal.signal, signal.target, signal.handled, signal.last) == (5, "worker1", 1, 1000.0)
+    assert signal.failed == 1
     assert signal.failure is not None
     assert signal.failure.error == "RuntimeError: no luck"
     assert [type(each.source) for each in told.sources] == [Timer, Cron, Probe]
@@ -235,8 +236,14 @@ def test_nonsense_of_a_process_is_an_error_and_reaches_nothing(entries: list[Any
         decode(entries)
 
 
-@pytest.mark.parametrize("told", [{}, {"signals": 1, "sources": []}, {"signals": [{}], "sources": []}])
+NO_SIGNALS = {"routed": 0, "unrouted": 0, "waiting": 0, "queues": {}, "signals": [], "sources": []}
+
+
+@pytest.mark.parametrize(
+    "told", [{}, {"signals": 1}, {"signals": [{}]}, {"queues": []}, {"routed": "many"}, {"sources": [["Timer"]]}]
+)
 def test_nonsense_is_no_statistics(told: dict[str, Any]) -> None:
+    told = {**NO_SIGNALS, **told} if told else told
     with pytest.raises(BrokenError, match="expected statistics of signals"):
         statistics_of(told)
 

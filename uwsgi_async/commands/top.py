@@ -1,7 +1,8 @@
-"""``uwsgi-async top``: the workers, and the requests that run, as they are now.
+"""``uwsgi-async top``: the workers, the requests that run, signals and timers, as they are now.
 
 What lives here: `frame`, one picture as a value, and `watch`, which shows one after the other. What does not: where the
-statistics come from (`targets`). Without a terminal one frame is printed. Needs rich.
+statistics come from (`targets`), signals and timers (`signaltable`). Without a terminal one frame is printed. It needs
+rich.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from uwsgi_async.api.statistics import InstanceStatistics, WorkerStatistics
+from uwsgi_async.commands.signaltable import signal_parts
 from uwsgi_async.commands.table import age, printable, size
 
 MICROS = 1_000_000
@@ -46,7 +48,7 @@ def frame(statistics: InstanceStatistics, before: InstanceStatistics, seconds: f
     requests = _requests(statistics)
     if requests.row_count:
         parts.append(requests)
-    return Group(*parts)
+    return Group(*parts, *signal_parts(statistics, now))
 
 
 def _summary(statistics: InstanceStatistics, before: InstanceStatistics, seconds: float, now: float) -> Text:

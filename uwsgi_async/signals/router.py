@@ -187,6 +187,7 @@ class SignalRouter:
         self._ports: dict[Receiver, Port] = {}
         self._handled: Counter[int] = Counter()
         self._last: dict[int, float] = {}
+        self._failed: Counter[int] = Counter()
         self._failures: dict[int, Failure] = {}
         self._complained: dict[int, float] = {}
         self._kicked = anyio.Event()
@@ -288,6 +289,7 @@ class SignalRouter:
         self._last[signal] = self._clock()
 
     def note_failed(self, signal: int, error: str) -> None:
+        self._failed[signal] += 1
         self._failures[signal] = Failure(self._clock(), error)
 
     def statistics(self) -> SignalStatistics:
@@ -305,6 +307,7 @@ class SignalRouter:
                     None if table is None else table.words.get(signal),
                     self._handled[signal],
                     self._last.get(signal, 0.0),
+                    self._failed[signal],
                     self._failures.get(signal),
                 )
                 for signal in sorted(known)

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from uwsgi_async.errors import BrokenError
-from uwsgi_async.signals.declare import Registration, Source, decode, encode
+from uwsgi_async.signals.declare import Cron, FileMonitor, Registration, Source, Timer, decode, encode
 from uwsgi_async.signals.targets import AnyOf, Farm, Numbered, Queue
 
 
@@ -28,13 +28,15 @@ class SignalState:
     """One signal. ``target``: as it was registered, None when it was not.
 
     ``handled``: how often a process was done with it; ``last``: unix seconds of the last time, 0.0 for never. A signal
-    that went to several processes counts for each.
+    that went to several processes counts for each. ``failed``: how often its handler has failed; ``failure``: the last
+    time.
     """
 
     signal: int
     target: str | None
     handled: int
     last: float
+    failed: int
     failure: Failure | None
 
 
@@ -76,6 +78,20 @@ def describe(queue: Queue) -> str:
             return queue.path
 
 
+def describe_source(source: Source) -> str:
+    """Return what raises a signal in a few words, such as "timer 5 s"."""
+    match source:
+        case Timer():
+            times = f" {source.iterations} times" if source.iterations else ""
+            return f"{source.kind} {source.seconds:g} s{times}"
+        case Cron():
+            return f"cron {source.minute} {source.hour} {source.day} {source.month} {source.weekday}"
+        case FileMonitor():
+            return f"file {source.path}"
+        case _:
+            return f"probe {source.address}"
+
+
 def document(statistics: SignalStatistics, most: int | None = None) -> dict[str, Any]:
     """Return the statistics made of what JSON knows. ``most``: sources that are told; None is all."""
     told = asdict(statistics)
@@ -88,16 +104,30 @@ def document(statistics: SignalStatistics, most: int | None = None) -> dict[str,
 def statistics_of(told: Mapping[str, Any]) -> SignalStatistics:
     """Return the statistics that `document` was made of. Raises `BrokenError` for anything else."""
     try:
-        signals = tuple(
-            SignalState(**{**each, "failure": each["failure"] and Failure(**each["failure"])})
-            for each in told["signals"]
+        return SignalStatistics(
+            routed=int(told["routed"]),
+            unrouted=int(told["unrouted"]),
+            waiting=int(told["waiting"]),
+            queues={str(target): int(length) for target, length in told["queues"].items()},
+            signals=tuple(map(_signal_of, told["signals"])),
+            sources=tuple(
+                SourceState(source, int(each["runs"]), float(each["last"]))
+                for each in told["sources"]
+                for source in decode([each["source"]])
+                if not isinstance(source, Registration)
+            ),
         )
-        sources = tuple(
-            SourceState(source, each["runs"], each["last"])
-            for each in told["sources"]
-            for source in decode([each["source"]])
-            if not isinstance(source, Registration)
-        )
-        return SignalStatistics(**{**told, "signals": signals, "sources": sources})
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BrokenError(f"expected statistics of signals, got {told!r:.80}") from error
+
+
+def _signal_of(told: Mapping[str, Any]) -> SignalState:
+    target, failure = told["target"], told["failure"]
+    return SignalState(
+        signal=int(told["signal"]),
+        target=None if target is None else str(target),
+        handled=int(told["handled"]),
+        last=float(told["last"]),
+        failed=int(told["failed"]),
+        failure=failure and Failure(float(failure["when"]), str(failure["error"])),
+    )

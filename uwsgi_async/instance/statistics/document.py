@@ -52,11 +52,13 @@ def decode(text: bytes) -> InstanceStatistics:
 def document(statistics: InstanceStatistics, *, cores: bool = True) -> dict[str, Any]:
     """Return what the JSON says. ``cores``: of the cores too. Times are microseconds, but those that say otherwise."""
     s = statistics
+    signals = s.sections.get("signals", {})
+    queues = signals.get("queues", {})
     return {
         "version": s.version,
         "listen_queue": s.listen_queue,
         "listen_queue_errors": 0,  # as in uWSGI, which never counts them
-        "signal_queue": s.sections.get("signals", {}).get("waiting", 0),
+        "signal_queue": signals.get("waiting", 0),
         "load": s.listen_queue,  # as in uWSGI
         "pid": s.pid,
         "uid": s.uid,
@@ -65,7 +67,7 @@ def document(statistics: InstanceStatistics, *, cores: bool = True) -> dict[str,
         "locks": s.sections.get("locks", []),
         **{name: s.sections[name] for name in _STATE if name in s.sections},
         "sockets": [_socket(each) for each in s.sockets],
-        "workers": [_worker(each, cores) for each in s.workers],
+        "workers": [_worker(each, cores, queues.get(f"worker{each.id}", 0)) for each in s.workers],
         "software": s.software,
         "state": s.state,
         "started": int(s.started * MICROS),
@@ -86,7 +88,7 @@ def _socket(socket: SocketStatistics) -> dict[str, Any]:
     }
 
 
-def _worker(worker: WorkerStatistics, cores: bool) -> dict[str, Any]:
+def _worker(worker: WorkerStatistics, cores: bool, signal_queue: int) -> dict[str, Any]:
     w = worker
     told: dict[str, Any] = {
         "id": w.id,
@@ -97,7 +99,7 @@ def _worker(worker: WorkerStatistics, cores: bool) -> dict[str, Any]:
         "exceptions": w.exceptions,
         "harakiri_count": w.harakiri_count,
         "signals": w.signals,
-        "signal_queue": 0,
+        "signal_queue": signal_queue,
         "status": w.status.decode(),
         "rss": w.rss,
         "vsz": w.vsz,

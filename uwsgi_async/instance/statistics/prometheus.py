@@ -7,12 +7,14 @@ library. Source: "Exposition formats", version 0.0.4, of Prometheus' documentati
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from uwsgi_async.api.statistics import InstanceStatistics, WorkerStatistics
 from uwsgi_async.cores.core import CoreStatistics
+from uwsgi_async.signals.values import SignalStatistics, describe_source, statistics_of
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -72,7 +74,8 @@ def render(statistics: InstanceStatistics, *, cores: bool = True, metrics: bool 
     add = families.add
     add("listen_queue_length", "Connections that nobody has accepted yet.", statistics.listen_queue)
     add("listen_queue_errors", "Times that the listen queue was full.", 0)
-    add("signal_queue_length", "Length of the signal queue.", 0)
+    signals = statistics.sections.get("signals")
+    add("signal_queue_length", "Length of the signal queue.", 0 if signals is None else signals["waiting"])
     add("workers", "Workers.", len(statistics.workers))
     add("ready", "Whether the instance serves.", int(statistics.state == "serving"))
     add("reloads_total", "Reloads.", statistics.reloads)
@@ -84,12 +87,15 @@ def render(statistics: InstanceStatistics, *, cores: bool = True, metrics: bool 
         add("socket_max_queue_length", "Connections that the kernel holds at most.", socket.max_queue, **labels)
         add("socket_shared", "Whether the socket is a shared one.", 0, **labels)
         add("socket_can_offload", "Whether the socket can offload.", 0, **labels)
+    queues = {} if signals is None else signals["queues"]
     for worker in statistics.workers:
-        _add_worker(families, worker)
+        _add_worker(families, worker, queues.get(f"worker{worker.id}", 0))
     for worker in statistics.workers:
         for core in worker.cores if cores else ():
             if core.requests or core.state == "busy":  # there may be thousands
                 _add_core(families, worker.id, core)
+    if signals is not None:
+        _add_signals(families, statistics_of(signals))
     for cache in statistics.sections.get("caches", ()):
         _add_cache(families, cache)
     for name, metric in statistics.sections.get("metrics", {}).items() if metrics else ():
@@ -109,8 +115,43 @@ def _add_cache(families: _Families, cache: Mapping[str, Any]) -> None:
         add(f"cache_{name}", help, cache[key], name=cache["name"])
 
 
-def _add_worker(families: _Families, worker: WorkerStatistics) -> None:
+def _add_signals(families: _Families, signals: SignalStatistics) -> None:
+    add = families.add
+    add("signals_routed_total", "Signals that were put into a queue.", signals.routed)
+    add("signals_unrouted_total", "Signals that were lost.", signals.unrouted)
+    for target, length in signals.queues.items():
+        add("signal_target_queue_length", "Signals that wait for a process.", length, target=target)
+    for each in signals.signals:
+        labels = {"signal": each.signal, "target": each.target or ""}
+        add("signal_handled_total", "Times that a process was done with the signal.", each.handled, **labels)
+        add("signal_failed_total", "Times that its handler has failed.", each.failed, **labels)
+        add("signal_last_time_seconds", "When it was last handled, in unix seconds; 0 is never.", each.last, **labels)
+        failure = each.failure.when if each.failure else 0
+        add(
+            "signal_failure_time_seconds",
+            "When its handler last failed, in unix seconds; 0 is never.",
+            failure,
+            **labels,
+        )
+    runs, last = Counter[tuple[int, str]](), dict[tuple[int, str], float]()
+    for source in signals.sources:  # several may be the same
+        key = source.source.signal, describe_source(source.source)
+        runs[key] += source.runs
+        last[key] = max(last.get(key, 0.0), source.last)
+    for (signal, words), when in last.items():
+        labels = {"signal": signal, "source": words}
+        add(
+            "signal_source_runs_total",
+            "Times that a timer and so on has raised its signal.",
+            runs[signal, words],
+            **labels,
+        )
+        add("signal_source_last_time_seconds", "When it did so last, in unix seconds; 0 is never.", when, **labels)
+
+
+def _add_worker(families: _Families, worker: WorkerStatistics, signal_queue: int) -> None:
     w = worker
+    families.add("worker_signal_queue_length", "Length of the worker's signal queue.", signal_queue, worker_id=w.id)
     for name, help, value in _worker_samples(w):
         families.add(f"worker_{name}", help, value, worker_id=w.id)
     for app in w.apps:
@@ -128,7 +169,6 @@ def _add_worker(families: _Families, worker: WorkerStatistics) -> None:
 def _worker_samples(w: WorkerStatistics) -> Iterator[tuple[str, str, Number]]:
     yield "accepting", "Whether the worker takes requests.", int(w.accepting)
     yield "delta_requests", "Requests since the worker's last start.", w.delta_requests
-    yield "signal_queue_length", "Length of the worker's signal queue.", 0
     yield "rss_bytes", "Resident memory.", w.rss
     yield "vsz_bytes", "Virtual memory.", w.vsz
     yield "running_time_seconds", "Time spent in requests.", w.running_time / MICROS
