@@ -10,7 +10,9 @@ from __future__ import annotations
 import dataclasses
 import errno
 import json
+import mmap
 import socket
+from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, cast, get_args, get_origin, get_type_hints
@@ -22,6 +24,7 @@ from uwsgi_async.signals.messages import BY_CODE, FromProcess, Numbers, ToProces
 
 _LARGEST = 256 * 1024  # bytes of one message; the kernel takes about 200 KiB
 _MOST_FDS = 8
+_ROOM_FOR_FDS = socket.CMSG_LEN(_MOST_FDS * array("i").itemsize)
 # The kernel is short of something: memory, or the count of file descriptors on their way.
 _LATER = frozenset({errno.ENOBUFS, errno.ENOMEM, errno.ETOOMANYREFS})
 
@@ -215,6 +218,8 @@ class Channel:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
+        # Its pages are taken when they are used; a new buffer for each message would cost ten times the system call.
+        self._buffer = mmap.mmap(-1, _LARGEST, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         sock.setblocking(False)
 
     def __repr__(self) -> str:
@@ -236,7 +241,10 @@ class Channel:
         else:
             data = json.dumps([type(message).__name__, dataclasses.asdict(message)]).encode()
         try:
-            socket.send_fds(self._sock, [data], fds)
+            if fds:
+                socket.send_fds(self._sock, [data], fds)
+            else:
+                self._sock.send(data)  # a fifth of the time
         except (BlockingIOError, ConnectionError):
             return False
         except OSError as error:
@@ -284,12 +292,16 @@ class Channel:
 
     def _receive(self) -> tuple[Message | None, list[int]]:
         try:
-            data, fds, _, _ = socket.recv_fds(self._sock, _LARGEST, _MOST_FDS)
+            length, more, _, _ = self._sock.recvmsg_into([self._buffer], _ROOM_FOR_FDS)
         except ConnectionError:
             return None, []
-        if not data:
-            return None, fds
-        return _decode(data), fds
+        fds = array("i")
+        for level, kind, content in more:
+            assert (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS)
+            fds.frombytes(content[: len(content) - len(content) % fds.itemsize])
+        if not length:
+            return None, list(fds)
+        return _decode(self._buffer[:length]), list(fds)
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
