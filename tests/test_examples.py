@@ -41,3 +41,31 @@ def test_the_program_of_the_readme_serves(tmp_path: Path) -> None:
     with program(sys.executable, "-u", str(tmp_path / "program.py")) as process:
         process.url = process.wait_for(r"http://\S+")[0]
         assert process.get() == b"hello"
+
+
+# --- docs/signals.md: the first two blocks are apps, the third is a program -----------------------------------------
+
+SIGNALS = re.findall(r"```python\n(.*?)```", (ROOT / "docs/signals.md").read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize(
+    ("block", "answer", "said"),
+    [(0, b"raised", "tidied up"), (1, b"answered", "connected")],
+    ids=["uwsgi", "decorators"],
+)
+@pytest.mark.parametrize("how", [(), ("--master",)], ids=["alone", "master"])
+def test_an_app_of_the_page_about_signals_does_what_it_says(
+    tmp_path: Path, how: tuple[str, ...], block: int, answer: bytes, said: str
+) -> None:
+    (tmp_path / "app.py").write_text(SIGNALS[block])
+    with server("app.py", *how, cwd=tmp_path) as process:
+        assert process.get() == answer
+        process.wait_for(said)
+        assert "Traceback" not in process.output
+
+
+def test_the_program_of_the_page_about_signals_ticks(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(SIGNALS[2])
+    with program(sys.executable, "-u", str(tmp_path / "program.py")) as process:
+        assert process.end() == 0
+        assert "tick\ntick\n" in process.output
