@@ -83,6 +83,22 @@ def test_what_is_registered_while_running_is_run_by_the_one_that_has_registered_
     assert {line[1] for line in running.wait_for(5)} == {answer["worker"]}
 
 
+@pytest.mark.parametrize("lazy", [(), ("--lazy-apps",)], ids=["fork", "lazy"])
+def test_what_is_registered_after_the_fork_is_run_by_each_worker(place: Path, lazy: tuple[str, ...]) -> None:
+    hook = """
+def forked():
+    uwsgi.register_signal(60, 'workers', note)
+    uwsgi.register_signal(60 + uwsgi.worker_id(), '', note)
+uwsgi.post_fork_hook = forked
+"""
+    (place / "app.py").write_text(APP + hook)
+    with instance(place, "--processes", "2", "--stats", str(place / "stats"), *lazy) as process:
+        running = Instance(process, place)
+        process.wait_until(lambda: {61, 62} <= {each["signal"] for each in stats(place)["signals"]["signals"]})
+        running.call("order", 60, 61, 62)
+        assert sorted(line[:2] for line in running.wait_for(4)) == [(60, 1), (60, 2), (61, 1), (62, 2)]
+
+
 def test_many_cores_wait_for_one_signal_and_all_get_it(running: Instance) -> None:
     with_body = [Waiter(running, 2) for _ in range(4)]
     running.process.wait_until(lambda: running.process.output.count("a core waits") >= 4)

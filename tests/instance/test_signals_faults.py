@@ -120,3 +120,23 @@ def test_the_workers_go_on_and_end_in_order_when_the_master_dies(place: Path) ->
         process.wait_until(lambda: not process.family())
         assert len(running.lines()) <= 20
         assert "Traceback" not in process.output
+
+
+def test_no_signal_of_a_storm_is_lost_when_the_worker_is_killed_from_outside_again_and_again(place: Path) -> None:
+    with instance(place, "--processes", "2", "--stats", str(place / "stats")) as process:
+        running = Instance(process, place)
+        raised = 0
+        for _ in range(4):
+            killed = running.pids()[2]
+            running.call("storm", 3, 500)
+            raised += 500
+            os.kill(killed, signal.SIGKILL)  # with signals in its channel, in its queue, and in their handlers
+            process.wait_until(lambda killed=killed: running.pids()[2] not in (0, killed))
+
+        def handled() -> int:  # the master counts each once, however often it was begun
+            return sum(each["handled"] for each in stats(place)["signals"]["signals"] if each["signal"] == 3)
+
+        process.wait_until(lambda: handled() >= raised)
+        assert (handled(), stats(place)["signals"]["unrouted"]) == (raised, 0)
+        assert len(running.lines()) >= raised
+        assert {line[1] for line in running.lines()} == {2}

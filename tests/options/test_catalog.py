@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
+
 from uwsgi_async.options import catalog
 from uwsgi_async.options.build import by_field
 from uwsgi_async.options.config.words import SHORT, WORDS
@@ -33,6 +35,21 @@ def test_an_unsupported_option_has_an_alternative_or_says_that_it_is_not_built()
     assert (option.verdict, option.takes) == ("unsupported", "required")
     assert "systemd" in option.reason
     assert catalog.lookup("no-such-option") is None
+
+
+@pytest.mark.parametrize(
+    ("names", "instead"),
+    [
+        (("cron", "cron2", "unique-cron"), "add_cron for a function of the app"),
+        (("legion-cron", "unique-legion-cron"), "a scheduler that all machines share"),
+    ],
+)
+def test_commands_by_the_clock_are_refused_with_what_to_use(names: tuple[str, ...], instead: str) -> None:
+    for name in names:
+        option = catalog.lookup(name)
+        assert option is not None
+        assert option.verdict == "unsupported"
+        assert instead in option.reason
 
 
 def test_the_search_finds_built_options_and_the_rest_of_uwsgis() -> None:

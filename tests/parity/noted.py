@@ -62,6 +62,7 @@ def started(name: str, app: str, tmp: Path, *options: str) -> Iterator[Server]:
     ran = tmp / f"{name}.ran"
     ran.write_text("")
     (tmp / f"{name}.ran.watched").write_text("")
+    (tmp / f"{name}.ran.directory").mkdir()
     words = ["--master", "--processes", "2", "--wsgi-file", str(APPS / app), *options]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAN", str(ran))
