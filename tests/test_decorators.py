@@ -22,6 +22,7 @@ from uwsgi_async.api.process import controlled
 from uwsgi_async.decorators import (
     cron,
     filemon,
+    forks,
     get_free_signal,
     harakiri,
     lock,
@@ -32,6 +33,7 @@ from uwsgi_async.decorators import (
     thread,
     timer,
 )
+from uwsgi_async.decorators.signals import before
 from uwsgi_async.errors import SignalError
 
 PATIENCE = 10.0  # seconds
@@ -39,8 +41,10 @@ PATIENCE = 10.0  # seconds
 
 @pytest.fixture(autouse=True)
 def _nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decorators, "_before", decorators._BeforeInstances())
-    monkeypatch.setattr(decorators, "postfork_chain", [])
+    monkeypatch.setattr(before, "calls", [])
+    monkeypatch.setattr(before, "numbers", set())
+    monkeypatch.setattr(forks, "postfork_chain", chain := [])
+    monkeypatch.setattr(decorators, "postfork_chain", chain)
 
 
 class Ran(list[Any]):
@@ -371,7 +375,7 @@ async def test_the_name_of_uwsgis_module_can_be_imported_while_an_instance_runs(
         async with uwsgi_async.run(nothing, http="127.0.0.1:0"):
             module = importlib.import_module("uwsgidecorators")
             assert module.timer is timer
-            assert sys.modules["uwsgi"].post_fork_hook is decorators.postfork_chain_hook
+            assert sys.modules["uwsgi"].post_fork_hook is forks.postfork_chain_hook
         with pytest.raises(ModuleNotFoundError):
             importlib.import_module("uwsgidecorators")
 

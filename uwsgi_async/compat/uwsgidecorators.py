@@ -12,7 +12,6 @@ from threading import Thread
 
 import uwsgi  # type: ignore[import-untyped]
 
-from uwsgi_async import decorators
 from uwsgi_async.decorators import (
     __getattr__,  # noqa: F401 - for names that are not built yet
     cron,
@@ -22,13 +21,12 @@ from uwsgi_async.decorators import (
     lock,
     mstimer,
     postfork,
-    postfork_chain,
-    postfork_chain_hook,
     rbtimer,
     signal,
     thread,
     timer,
 )
+from uwsgi_async.decorators.forks import postfork_chain, postfork_chain_hook, take_hooks
 
 # uWSGI's module has no list, so ``from uwsgidecorators import *`` gives an app what it imports itself, too.
 __all__ = [
@@ -52,4 +50,4 @@ __all__ = [
     "uwsgi",
 ]
 
-decorators.take_hooks(uwsgi)
+take_hooks(uwsgi)

@@ -1,0 +1,50 @@
+"""uWSGI's decorators, for plain functions and for ``async def``: what ``uwsgidecorators`` has, for any program.
+
+What lives here: the door to all of them, and `begin`. What does not: the module that a served app imports as
+``uwsgidecorators`` (`compat.uwsgidecorators`), what the functions they call do (`api`). Source: uWSGI's
+uwsgidecorators.py 2.0.31, its page "uWSGI API - Python decorators"; `mstimer` is uWSGI 2.1's.
+
+In an instance a decorator takes effect at once. In a program that calls `uwsgi_async.run` later, what was decorated
+before is registered with each instance that begins.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any, Final
+
+from uwsgi_async.decorators.calls import harakiri, lock, thread
+from uwsgi_async.decorators.forks import postfork, postfork_chain, postfork_chain_hook, take_hooks
+from uwsgi_async.decorators.signals import before, cron, filemon, get_free_signal, mstimer, rbtimer, signal, timer
+
+__all__ = [
+    "cron",
+    "filemon",
+    "get_free_signal",
+    "harakiri",
+    "lock",
+    "mstimer",
+    "postfork",
+    "postfork_chain_hook",
+    "rbtimer",
+    "signal",
+    "thread",
+    "timer",
+]
+
+_LATER: Final = frozenset(
+    ["erlang", "farm", "mule", "mulefunc", "muleloop", "mulemsg", "rpc", "spool", "spoolforever", "spoolraw"]
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        raise AttributeError(f"the decorator {name} is not built yet in uwsgi_async: see the README for what is")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def begin(module: ModuleType) -> None:
+    """Register what was decorated before there was an instance. For an instance that begins in a user's program."""
+    before.register()
+    if postfork_chain:
+        take_hooks(module)
