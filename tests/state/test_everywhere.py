@@ -214,4 +214,4 @@ def test_nothing_is_left_of_an_instance_that_is_killed(place: Path) -> None:
             os.kill(pid, signal.SIGKILL)
         process.end()
         process.wait_until(lambda: not process.family())
-    assert names() == before
+    assert names() - before == set()  # what tests before this one have left may be removed meanwhile
