@@ -6,6 +6,7 @@ import logging
 import operator
 import os
 import threading
+from typing import Any
 
 import pytest
 
@@ -181,6 +182,42 @@ def test_what_is_read_often_is_remembered_and_forgotten_when_it_changes() -> Non
         assert cache.get("a") == b"3"
         cache.clear()
         assert cache.get("a") is None
+
+
+def absent(cache: LocalCache) -> int:
+    return len(cache.reader._absent)
+
+
+@pytest.mark.parametrize(
+    "store",
+    [
+        lambda cache: cache.put("a", "1", 0, False),
+        lambda cache: cache.put("a", "1", 0, True),
+        lambda cache: cache.put("a", "1", 100, False),
+        lambda cache: cache.calculate("a", operator.add, 1, 0),
+    ],
+)
+@pytest.mark.parametrize("options", ["items=9", "items=9,bitmap=1,blocks=9"])
+def test_that_a_key_is_not_there_is_remembered_until_it_is_stored(store: Any, options: str) -> None:
+    with one(options) as cache:
+        for _ in range(8):
+            assert cache.get("a") is None
+        assert absent(cache) == 1
+        assert store(cache)
+        assert cache.get("a") is not None
+        assert cache.delete("a")
+        assert cache.get("a") is None
+
+
+def test_keys_that_are_not_there_do_not_push_out_what_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "_MOST_REMEMBERED", 10)
+    with one("items=99") as cache:
+        fill(cache, "a")
+        for number in range(100):
+            cache.get("a")
+            cache.get(f"none{number}")
+        assert remembered(cache) == 1
+        assert absent(cache) <= 10
 
 
 def test_a_change_that_was_begun_and_never_committed_is_not_seen() -> None:

@@ -21,13 +21,12 @@ from uwsgi_async.state.cache.layout import (
     META_KEY,
     Cell,
     Head,
-    bucket_of,
     expiry_of,
     item_key,
     key_of,
 )
 from uwsgi_async.state.cache.memory import CacheMemory
-from uwsgi_async.state.cache.quick import Calculate, Put, quick_calculate, quick_put
+from uwsgi_async.state.cache.quick import Calculate, Delete, Places, Put, quick_calculate, quick_delete, quick_put
 from uwsgi_async.state.cache.reading import Key, Reader, as_bytes, is_expired
 from uwsgi_async.state.cache.writing import Done, Writer
 
@@ -65,6 +64,8 @@ class LocalCache:
     ``put``: stores a value under a key that expires in ``expires`` seconds, 0 = never. None when it is there already
     and shall not be replaced, for a key or value that is empty or too large, and when the cache is full.
 
+    ``delete``: deletes an item; None when there is none.
+
     ``calculate``: puts the result of an operation with a number into a key, as a signed number of 64 bits that wraps
     around. A key that is not there begins with the option math_initial, and expires in ``expires`` seconds, 0 = never.
     Of a value that is no number the first eight bytes count.
@@ -81,12 +82,14 @@ class LocalCache:
         self.get = self.reader.get
         self._keysize = spec.keysize
         self._default_expires = 0 if spec.purge_lru else spec.expires
-        self._quick = not (head.has_block or head.has_checksum or spec.lazy_expire or spec.lastmod)
         self.put: Put = self._put_slowly
         self.calculate: Calculate = self._calculate_slowly
-        if self._quick:
-            self.put = quick_put(self.writer, self._until, self._put_slowly)
-            self.calculate = quick_calculate(self.writer, self._calculate_slowly)
+        self.delete: Delete = self._delete_slowly
+        if not (head.has_block or head.has_checksum or spec.lazy_expire or spec.lastmod):
+            places = Places(spec.keysize)
+            self.put = quick_put(self.writer, places, self._until, self._put_slowly)
+            self.calculate = quick_calculate(self.writer, places, self._calculate_slowly)
+            self.delete = quick_delete(self.writer, places, self._delete_slowly)
 
     def __repr__(self) -> str:
         return f"<LocalCache {self.spec.name!r}: {self.count()} of {self.spec.limit} items>"
@@ -156,13 +159,6 @@ class LocalCache:
 
     # --- changing ---------------------------------------------------------------------------------------------
 
-    def delete(self, key: Key) -> Done:
-        """Delete an item; None when there is none."""
-        key = as_bytes(key)
-        if not 0 < len(key) <= self._keysize:
-            return None
-        return self.writer.change(self._delete, item_key(key))
-
     def clear(self) -> Done:
         """Delete all items."""
         return self.writer.change(self.writer.clear)
@@ -202,6 +198,12 @@ class LocalCache:
             return None
         return self.writer.change(self._calculate, key, operation, operand, until)
 
+    def _delete_slowly(self, key: Key) -> Done:
+        key = as_bytes(key)
+        if not 0 < len(key) <= self._keysize:
+            return None
+        return self.writer.change(self._delete, item_key(key))
+
     def _put(self, txn: Transaction, number: int, key: bytes, value: bytes, until: int, replace: bool) -> Done:
         raw = item_key(key)
         found = self.writer.find(txn, number, raw)
@@ -223,9 +225,6 @@ class LocalCache:
         return self.writer.replace(txn, number, raw, key, value, expiry_of(found), found, False)
 
     def _delete(self, txn: Transaction, number: int, raw: bytes) -> Done:
-        if self._quick:
-            self._cells[bucket_of(raw)] = number
-            return txn.delete(raw) or None
         found = self.writer.find(txn, number, raw)
         if found is None:
             return None

@@ -118,6 +118,7 @@ class Writer:
                 return None
             block = placed
             self.blocks.touch(block)
+        self._cells[bucket_of(raw)] = number
         self._write(txn, raw, key, value, until, block)
         return True
 

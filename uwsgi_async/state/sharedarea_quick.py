@@ -1,0 +1,163 @@
+"""The short way of what is done most with shared areas: to read, write and count a number, to read and write bytes.
+
+What lives here: functions of the areas' numbers, as sync code calls them. What does not: the long way (`sharedarea`),
+``slowly``, to which each goes with arguments that are not plainly good, when an app's lock may be held, when somebody
+waits for an update and when somebody has died while writing. They are closures that write out what the long way has in
+functions of its own, because each call costs a tenth of the whole; their test is that both answer the same.
+
+How reading does without a lock is told in `areamemory`, how the mutex is locked in `mutex`.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
+
+from uwsgi_async.state.areamemory import LOCKED, NUMBERS, STATE, STEP, UPDATES, WAITED_FOR, WRITING
+from uwsgi_async.state.memory import IN_ORDER
+from uwsgi_async.state.mutex import Mutex, trylock, unlock
+
+_BUSY: Final = WRITING | LOCKED
+
+
+class Part(NamedTuple):
+    """One area: its bytes, their number, its words, its mutex."""
+
+    memory: mmap.mmap
+    size: int
+    words: memoryview
+    mutex: Mutex
+
+
+Parts = Sequence[Part]
+"""The areas by their numbers; empty when there are none. It may change at any time."""
+
+
+def number_reader(parts: Parts, width: int, slowly: Callable[..., int]) -> Callable[[int, int], int]:
+    """Return a function of area and position. ``width``: bytes."""
+    unpack = NUMBERS[width].unpack_from
+    if not IN_ORDER:
+        return slowly
+
+    def read(area: int, position: int, /) -> int:
+        if area.__class__ is position.__class__ is int and 0 <= area < len(parts):
+            memory, size, words, _ = parts[area]
+            state = words[STATE]
+            if not state & _BUSY and 0 <= position <= size - width:
+                value: int = unpack(memory, position)[0]
+                if words[STATE] == state:
+                    return value
+        return slowly(area, position)
+
+    return read
+
+
+def number_writer(parts: Parts, width: int, least: int, slowly: Callable[..., None]) -> Callable[[int, int, int], None]:
+    """Return a function of area, position and value. ``least``: the lowest value that this is the short way for."""
+    pack, end = NUMBERS[width].pack_into, 1 << 8 * width - 1
+
+    def write(area: int, position: int, value: int, /) -> None:
+        if area.__class__ is position.__class__ is value.__class__ is int and 0 <= area < len(parts):
+            memory, size, words, mutex = parts[area]
+            if 0 <= position <= size - width and least <= value < end:
+                try:
+                    code = trylock(mutex.reference)
+                    if code:
+                        mutex.wait(code)
+                    state = words[STATE]
+                    if not (state & _BUSY or words[WAITED_FOR]):
+                        words[STATE] = state + WRITING
+                        words[UPDATES] += 1
+                        pack(memory, position, value)
+                        words[STATE] = state + STEP
+                        return
+                finally:
+                    if mutex.nested:
+                        mutex.nested = False
+                    else:
+                        unlock(mutex.reference)
+        slowly(area, position, value)
+
+    return write
+
+
+def number_adder(parts: Parts, width: int, sign: int, slowly: Callable[..., None]) -> Callable[..., None]:
+    """Return a function of area, position and amount, 1 when none is given. ``sign``: 1, or -1 to subtract."""
+    unpack, pack, end = NUMBERS[width].unpack_from, NUMBERS[width].pack_into, 1 << 8 * width - 1
+
+    def add(area: int, position: int, amount: int = 1, /) -> None:
+        if area.__class__ is position.__class__ is amount.__class__ is int and 0 <= area < len(parts):
+            memory, size, words, mutex = parts[area]
+            if 0 <= position <= size - width and -end <= amount < end:
+                try:
+                    code = trylock(mutex.reference)
+                    if code:
+                        mutex.wait(code)
+                    state = words[STATE]
+                    value = unpack(memory, position)[0] + sign * amount
+                    if not (state & _BUSY or words[WAITED_FOR]) and -end <= value < end:
+                        words[STATE] = state + WRITING
+                        words[UPDATES] += 1
+                        pack(memory, position, value)
+                        words[STATE] = state + STEP
+                        return
+                finally:
+                    if mutex.nested:
+                        mutex.nested = False
+                    else:
+                        unlock(mutex.reference)
+        slowly(area, position, amount)
+
+    return add
+
+
+def bytes_reader(parts: Parts, slowly: Callable[..., bytes | None]) -> Callable[..., bytes | None]:
+    """Return a function of area, position and length."""
+    if not IN_ORDER:
+        return slowly
+
+    def read(*args: int) -> bytes | None:
+        if len(args) == 3:
+            area, position, length = args
+            if area.__class__ is position.__class__ is length.__class__ is int and 0 <= area < len(parts):
+                memory, size, words, _ = parts[area]
+                state = words[STATE]
+                if not state & _BUSY and 0 <= position < position + length <= size:
+                    data: bytes = memory[position : position + length]
+                    if words[STATE] == state:
+                        return data
+        return slowly(*args)
+
+    return read
+
+
+def bytes_writer(parts: Parts, slowly: Callable[..., int | None]) -> Callable[..., int | None]:
+    """Return a function of area, position and data."""
+
+    def write(*args: Any) -> int | None:
+        if len(args) == 3:
+            area, position, data = args
+            if area.__class__ is position.__class__ is int and data.__class__ is bytes and 0 <= area < len(parts):
+                memory, size, words, mutex = parts[area]
+                end = position + len(data)
+                if 0 <= position < end <= size:
+                    try:
+                        code = trylock(mutex.reference)
+                        if code:
+                            mutex.wait(code)
+                        state = words[STATE]
+                        if not (state & _BUSY or words[WAITED_FOR]):
+                            words[STATE] = state + WRITING
+                            words[UPDATES] += 1
+                            memory[position:end] = data
+                            words[STATE] = state + STEP
+                            return None
+                    finally:
+                        if mutex.nested:
+                            mutex.nested = False
+                        else:
+                            unlock(mutex.reference)
+        return slowly(*args)
+
+    return write
