@@ -19,7 +19,19 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, NamedTuple
 
-from uwsgi_async.state.journal import CHANGING, STATE, WAITED_FOR, Journal
+from uwsgi_async.state.journal import (
+    CHANGING,
+    DATA_AT,
+    EMPTY,
+    FILL,
+    PUSH_OVER,
+    SET,
+    SIZE,
+    STATE,
+    TIME,
+    WAITED_FOR,
+    Journal,
+)
 from uwsgi_async.state.memory import IN_ORDER
 from uwsgi_async.state.mutex import Mutex, trylock, unlock
 from uwsgi_async.state.ring import HEADER, Ring
@@ -55,7 +67,7 @@ def quick_functions(ring: Ring, journal: Journal, mutex: Mutex) -> QuickFunction
 
 def _push(ring: Ring, journal: Journal, mutex: Mutex) -> Callable[[bytes], bool]:
     memory, positions, words, slots = ring.memory, ring.positions, ring.words, ring.slots
-    write_down, now, reference = journal.write_down, time.time, mutex.reference
+    written, now, reference = journal.memory.map, time.time, mutex.reference
     limit, last, stride = ring.limit, ring.size - 1, ring.blocksize // _WORD
 
     def push(message: bytes) -> bool:
@@ -73,11 +85,14 @@ def _push(ring: Ring, journal: Journal, mutex: Mutex) -> Callable[[bytes], bool]
             data = item * _WORD + HEADER
             seconds = int(now())
             if slots[item]:
-                write_down(position, message, seconds, following, positions[1])
+                written[DATA_AT : DATA_AT + size] = message
+                words[SIZE] = size
+                words[TIME] = seconds
+                words[CHANGING] = position << 2 | PUSH_OVER
                 words[STATE] = state + 1
                 slots[item] = 0
             else:
-                words[CHANGING] = position << 1
+                words[CHANGING] = position << 2 | FILL
                 words[STATE] = state + 1
             memory[data : data + size] = message
             slots[item + 1] = seconds
@@ -113,7 +128,7 @@ def _pull(ring: Ring, mutex: Mutex) -> Callable[[], bytes | None]:
                 return None
             data = item * _WORD + HEADER
             message: bytes = memory[data : data + size]
-            words[CHANGING] = position << 1 | 1
+            words[CHANGING] = position << 2 | EMPTY
             words[STATE] = state + 1
             slots[item] = 0
             positions[1] = position + 1 if position < last else 0
@@ -129,8 +144,8 @@ def _pull(ring: Ring, mutex: Mutex) -> Callable[[], bytes | None]:
 
 
 def _set(ring: Ring, journal: Journal, mutex: Mutex) -> Callable[[int, bytes], bool]:
-    memory, positions, words, slots = ring.memory, ring.positions, ring.words, ring.slots
-    write_down, now, reference = journal.write_down, time.time, mutex.reference
+    memory, words, slots = ring.memory, ring.words, ring.slots
+    written, now, reference = journal.memory.map, time.time, mutex.reference
     limit, count, stride = ring.limit, ring.size, ring.blocksize // _WORD
 
     def set_(slot: int, message: bytes) -> bool:
@@ -145,7 +160,10 @@ def _set(ring: Ring, journal: Journal, mutex: Mutex) -> Callable[[int, bytes], b
             item = slot * stride + _FIRST
             data = item * _WORD + HEADER
             seconds = int(now())
-            write_down(slot, message, seconds, positions[0], positions[1])
+            written[DATA_AT : DATA_AT + size] = message
+            words[SIZE] = size
+            words[TIME] = seconds
+            words[CHANGING] = slot << 2 | SET
             words[STATE] = state + 1
             slots[item] = 0
             memory[data : data + size] = message

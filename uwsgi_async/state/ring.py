@@ -15,7 +15,19 @@ import time
 from typing import Final
 
 from uwsgi_async.state.bell import Bell
-from uwsgi_async.state.journal import CHANGING, STATE, WAITED_FOR, WRITTEN_DOWN, Journal
+from uwsgi_async.state.journal import (
+    CHANGING,
+    DATA_AT,
+    EMPTY,
+    PUSH_OVER,
+    SET,
+    SIZE,
+    STATE,
+    TIME,
+    WAITED_FOR,
+    WRITTEN_DOWN,
+    Journal,
+)
 from uwsgi_async.state.memory import Memory
 
 HEADER: Final = 16
@@ -134,10 +146,16 @@ class Ring:
             change, data = self._journal.decided()
             self._make(change.slot, data, change.time, change.position, change.pull_position)
             return
-        slot, emptied = divmod(changing, 2)
-        is_empty = _WORD.unpack_from(self.memory, HEADER + slot * self.blocksize)[0] == 0
-        if is_empty == bool(emptied):  # it has happened; and the position?
-            self.positions[emptied] = slot + 1 if slot + 1 < self.size else 0
+        slot, how = divmod(changing, 4)
+        at = HEADER + slot * self.blocksize
+        if how >= PUSH_OVER:
+            size = self.words[SIZE]
+            _WORD.pack_into(self.memory, at, 0)
+            self.memory[at + HEADER : at + HEADER + size] = self._journal.memory.map[DATA_AT : DATA_AT + size]
+            _ITEM.pack_into(self.memory, at, size, self.words[TIME])
+        is_done = (_WORD.unpack_from(self.memory, at)[0] == 0) == (how == EMPTY)
+        if is_done and how != SET:
+            self.positions[how == EMPTY] = slot + 1 if slot + 1 < self.size else 0
         self.words[STATE] += 1
 
     def fault(self) -> str | None:

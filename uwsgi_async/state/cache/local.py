@@ -178,6 +178,7 @@ class LocalCache:
 
     def close(self) -> None:
         """Give back what this process has of the cache."""
+        self.put, self.calculate, self.delete = self._put_slowly, self._calculate_slowly, self._delete_slowly
         if self.writer.blocks is not None:
             self.writer.blocks.release()
         self.memory.close()
