@@ -14,7 +14,7 @@ from tests.state.cache.making import made, one
 from uwsgi_async.errors import BrokenError
 from uwsgi_async.state.cache import caches as caches_module
 from uwsgi_async.state.cache import memory as memory_module
-from uwsgi_async.state.cache import reading
+from uwsgi_async.state.cache import reading, writing
 from uwsgi_async.state.cache.layout import META_KEY, Cell
 from uwsgi_async.state.cache.local import LocalCache
 
@@ -242,6 +242,37 @@ def test_no_more_is_remembered_than_allowed(monkeypatch: pytest.MonkeyPatch) -> 
                 cache.get(f"k{number}")
                 assert cache.get("large") is not None
         assert remembered(cache) <= 10
+
+
+def test_a_writer_waits_for_a_reader_that_was_held_up_in_the_middle(monkeypatch: pytest.MonkeyPatch) -> None:
+    with one("items=9,blocksize=60000") as cache:
+        reader = cache.memory.begin()
+        reader.get(b"a")
+        pauses = []
+
+        def sleep(seconds: float) -> None:
+            pauses.append(seconds)
+            if len(pauses) == 2:
+                reader.abort()
+
+        monkeypatch.setattr(writing.time, "sleep", sleep)
+        while not pauses:
+            assert cache.put("a", os.urandom(60000), 0, True)
+        assert pauses == [0.001, 0.002]
+
+
+def test_a_reader_that_never_goes_on_makes_writing_fail_and_not_hang(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with one("items=9,blocksize=60000") as cache:
+        reader = cache.memory.begin()
+        reader.get(b"a")
+        monkeypatch.setattr(writing.time, "sleep", lambda _seconds: None)
+        while cache.put("a", os.urandom(60000), 0, True):
+            pass
+        reader.abort()
+        assert cache.put("a", b"1", 0, True)
+    assert "nothing was stored" in caplog.text
 
 
 # --- forks and ends ---------------------------------------------------------------------------------------------------

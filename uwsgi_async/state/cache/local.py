@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from uwsgi_async.options.caching import CacheSpec
+from uwsgi_async.state.cache.copies import Sender
 from uwsgi_async.state.cache.counting import NUMBER_SIZE, Operation, long, pack, unpack
 from uwsgi_async.state.cache.layout import (
     LONGEST_RAW_KEY,
@@ -29,6 +30,7 @@ from uwsgi_async.state.cache.memory import CacheMemory
 from uwsgi_async.state.cache.quick import Calculate, Delete, Places, Put, quick_calculate, quick_delete, quick_put
 from uwsgi_async.state.cache.reading import Key, Reader, as_bytes, is_expired
 from uwsgi_async.state.cache.writing import Done, Writer
+from uwsgi_async.wire.uwsgi.cache import Copy
 
 if TYPE_CHECKING:
     from uwsgi_async.state.cache.memory import Transaction
@@ -85,7 +87,8 @@ class LocalCache:
         self.put: Put = self._put_slowly
         self.calculate: Calculate = self._calculate_slowly
         self.delete: Delete = self._delete_slowly
-        if not (head.has_block or head.has_checksum or spec.lazy_expire or spec.lastmod):
+        self._sender = Sender(spec.name, spec.nodes) if spec.nodes else None
+        if not (head.has_block or head.has_checksum or spec.lazy_expire or spec.lastmod or spec.nodes):
             places = Places(spec.keysize)
             self.put = quick_put(self.writer, places, self._until, self._put_slowly)
             self.calculate = quick_calculate(self.writer, places, self._calculate_slowly)
@@ -163,6 +166,17 @@ class LocalCache:
         """Delete all items."""
         return self.writer.change(self.writer.clear)
 
+    def take(self, copy: Copy) -> None:
+        """Make a change that another instance has made; it is not sent on."""
+        key, value = copy.key, copy.value
+        if not 0 < len(key) <= self._keysize:
+            return
+        if value is None:
+            self.writer.change(self._delete, key, None)
+        elif 0 < len(value) <= self.spec.largest_value:
+            until = 0 if self.spec.purge_lru else copy.expires
+            self.writer.change(self._put, key, value, until, True, None)
+
     # --- the process ------------------------------------------------------------------------------------------
 
     def publish(self) -> None:
@@ -181,6 +195,8 @@ class LocalCache:
         self.put, self.calculate, self.delete = self._put_slowly, self._calculate_slowly, self._delete_slowly
         if self.writer.blocks is not None:
             self.writer.blocks.release()
+        if self._sender is not None:
+            self._sender.close()
         self.memory.close()
 
     # --- inside a transaction ---------------------------------------------------------------------------------
@@ -190,7 +206,7 @@ class LocalCache:
         if not (0 < len(key) <= self._keysize and 0 < len(value) <= self.spec.largest_value):
             return None
         until = self._until(expires) if expires or self._default_expires else 0
-        return self.writer.change(self._put, key, value, until, replace)
+        return self.writer.change(self._put, key, value, until, replace, self._sender)
 
     def _calculate_slowly(self, key: Key, operation: Operation, operand: int, expires: int) -> Done:
         key, operand = as_bytes(key), long(operand)
@@ -203,16 +219,22 @@ class LocalCache:
         key = as_bytes(key)
         if not 0 < len(key) <= self._keysize:
             return None
-        return self.writer.change(self._delete, item_key(key))
+        return self.writer.change(self._delete, key, self._sender)
 
-    def _put(self, txn: Transaction, number: int, key: bytes, value: bytes, until: int, replace: bool) -> Done:
+    def _put(
+        self, txn: Transaction, number: int, key: bytes, value: bytes, until: int, replace: bool, sender: Sender | None
+    ) -> Done:
         raw = item_key(key)
         found = self.writer.find(txn, number, raw)
         if found is None:
-            return self.writer.insert(txn, number, raw, key, value, until)
-        if not replace:
-            return None
-        return self.writer.replace(txn, number, raw, key, value, until, found, True)
+            done = self.writer.insert(txn, number, raw, key, value, until)
+        elif replace:
+            done = self.writer.replace(txn, number, raw, key, value, until, found, True)
+        else:
+            done = None
+        if done and sender is not None:
+            sender.send(Copy(key=key, value=value, expires=until))
+        return done
 
     def _calculate(
         self, txn: Transaction, number: int, key: bytes, operation: Operation, operand: int, until: int
@@ -221,15 +243,22 @@ class LocalCache:
         found = self.writer.find(txn, number, raw)
         if found is None:
             value = pack(operation(self.spec.math_initial, operand))
-            return self.writer.insert(txn, number, raw, key, value, until)
-        value = pack(operation(unpack(self._head.value(raw, found)), operand))
-        return self.writer.replace(txn, number, raw, key, value, expiry_of(found), found, False)
+            done = self.writer.insert(txn, number, raw, key, value, until)
+        else:
+            value, until = pack(operation(unpack(self._head.value(raw, found)), operand)), expiry_of(found)
+            done = self.writer.replace(txn, number, raw, key, value, until, found, False)
+        if done and self._sender is not None:
+            self._sender.send(Copy(key=key, value=value, expires=until))
+        return done
 
-    def _delete(self, txn: Transaction, number: int, raw: bytes) -> Done:
+    def _delete(self, txn: Transaction, number: int, key: bytes, sender: Sender | None) -> Done:
+        raw = item_key(key)
         found = self.writer.find(txn, number, raw)
         if found is None:
             return None
         self.writer.drop(txn, number, raw, found)
+        if sender is not None:
+            sender.send(Copy(key=key))
         return True
 
     def _expire(self, raw: bytes) -> None:
