@@ -89,7 +89,10 @@ async def queue_pull_wait(timeout: float | None = None) -> bytes | None:
 
 def queue_get(slot: int, /) -> bytes | None:
     """Return what is in a slot, 0 to `queue_size` - 1, and leave it there. None when it is empty or there is none."""
-    return (_queue or _the_queue()).get(slot if slot.__class__ is int else operator.index(slot))
+    try:
+        return _queue.get(slot)  # type: ignore[union-attr]
+    except (AttributeError, TypeError):  # no queue, or no int
+        return _the_queue().get(operator.index(slot))
 
 
 def queue_set(slot: int, message: Data, /) -> bool | None:

@@ -358,11 +358,9 @@ def _shorten(name: str, make: Callable[..., Callable[..., Any]], *how: int) -> N
 
 _shorten("sharedarea_read", bytes_reader)
 _shorten("sharedarea_write", bytes_writer)
-_shorten("sharedarea_write8", number_writer, 1, 0)
 for _width in (1, 2, 4, 8):
     _shorten(f"sharedarea_read{8 * _width}", number_reader, _width)
-for _width in (2, 4, 8):
-    _shorten(f"sharedarea_write{8 * _width}", number_writer, _width, -(1 << 8 * _width - 1))
+    _shorten(f"sharedarea_write{8 * _width}", number_writer, _width)
 for _width in (4, 8):
     _shorten(f"sharedarea_inc{8 * _width}", number_adder, _width, 1)
     _shorten(f"sharedarea_dec{8 * _width}", number_adder, _width, -1)

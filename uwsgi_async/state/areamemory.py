@@ -6,6 +6,9 @@ otherwise. What does not: which positions are inside, waiting, the lock for apps
 The *state* word has two flags, somebody writes and an app's lock is held, and a number that grows with each change. So
 who reads can see afterwards whether anything has happened meanwhile, and needs no lock; but only where the machine
 keeps loads and stores in order (x86).
+
+A number is written as its bytes, by one instruction; `struct.pack_into` would zero them first, and a process that is
+killed in between would leave a zero.
 """
 
 from __future__ import annotations
@@ -19,8 +22,8 @@ from uwsgi_async.state.memory import IN_ORDER, Memory
 from uwsgi_async.state.wrap import wrapped
 
 WORDS: Final = 3
-STATE, UPDATES, WAITED_FOR = range(WORDS)
-"""The words: the state; how often it was written to; whether somebody waits for that."""
+STATE, MARKS, WAITED_FOR = range(WORDS)
+"""The words: the state; how many of its changes were no writes; whether somebody waits for a write."""
 
 WRITING, LOCKED, STEP = 1, 2, 4
 """Of the state word: the flags, and one more of the number."""
@@ -53,10 +56,9 @@ class AreaMemory:
         self.words = words
         self._bell = bell
 
-    @property
     def updates(self) -> int:
-        """How often it was written to; outside of the mutex, too."""
-        return self.words[UPDATES]
+        """Return how often it was written to. Outside of the mutex it may be one wrong while a lock changes hands."""
+        return self.words[STATE] // STEP - self.words[MARKS]
 
     def read_now(self, position: int, end: int) -> bytes | None:
         """Return bytes if nobody is in the way, else None: outside of the mutex."""
@@ -92,7 +94,7 @@ class AreaMemory:
     def write_number(self, width: int, position: int, value: int) -> None:
         self._check_lock(shared=False)
         state = self._begin()
-        NUMBERS[width].pack_into(self._bytes, position, wrapped(width, value))
+        self._bytes[position : position + width] = NUMBERS[width].pack(wrapped(width, value))
         self.words[STATE] = state
 
     def add(self, width: int, position: int, amount: int) -> int:
@@ -100,7 +102,7 @@ class AreaMemory:
         number = NUMBERS[width]
         value = wrapped(width, number.unpack_from(self._bytes, position)[0] + amount)
         state = self._begin()
-        number.pack_into(self._bytes, position, value)
+        self._bytes[position : position + width] = number.pack(value)
         self.words[STATE] = state
         return value
 
@@ -110,7 +112,7 @@ class AreaMemory:
 
     def updated_or_noted(self, seen: int) -> bool:
         """Whether there was a write since ``seen``; if not, note that somebody waits for one."""
-        if self.words[UPDATES] != seen:
+        if self.updates() != seen:
             return True
         self.words[WAITED_FOR] = 1
         return False
@@ -119,10 +121,12 @@ class AreaMemory:
         """Note that an app's lock is held."""
         state = self.words[STATE]
         if not state & LOCKED:
+            self.words[MARKS] += 1
             self.words[STATE] = (state + STEP) | LOCKED
 
     def unmark(self) -> None:
         """Note that it is not."""
+        self.words[MARKS] += 1
         self.words[STATE] = (self.words[STATE] + STEP) & ~LOCKED
 
     def close(self) -> None:
@@ -136,7 +140,6 @@ class AreaMemory:
             words[WAITED_FOR] = 0
         state = words[STATE] | WRITING  # it is set already when somebody was killed while writing
         words[STATE] = state
-        words[UPDATES] = words[UPDATES] + 1
         return (state + STEP) & ~WRITING
 
     def _check_lock(self, *, shared: bool) -> None:

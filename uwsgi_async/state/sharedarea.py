@@ -104,7 +104,7 @@ class SharedArea:
 
     async def wait(self) -> None:
         """Wait until somebody writes to the area, in whichever process. Nobody polls. A checkpoint."""
-        seen = self._inside.updates
+        seen = self._mutex.run(self._inside.updates)
         with self._bell.listen() as listener:
             while True:
                 listener.forget()
@@ -115,10 +115,10 @@ class SharedArea:
     def part(self) -> Part:
         """Return what the short way needs of this area."""
         assert isinstance(self._mutex, Mutex)
-        return Part(self.memory.map, self.size, self._inside.words, self._mutex)
+        return self.memory.map, self.size, self._inside.words, self._mutex
 
     def statistics(self) -> SharedAreaStatistics:
-        return SharedAreaStatistics(self.id, self.size, self._inside.updates, self.lock.holder())
+        return SharedAreaStatistics(self.id, self.size, self._inside.updates(), self.lock.holder())
 
     def call_nowait(self, owner: object, shared: bool, operation: Callable[..., T], args: Sequence[Any]) -> T:
         """Call an operation that has raised `AreaLockedError`, if ``owner`` may go on without waiting.
