@@ -123,6 +123,17 @@ def test_it_outlives_a_reload(place: Path) -> None:
         process.wait_until(lambda: call(process, "cache_num", "imports")[1] == 2)
 
 
+def test_a_reload_with_other_caches_keeps_these_and_says_so(place: Path) -> None:
+    (place / "app.ini").write_text("[uwsgi]\ncache2 = name=d,items=9\n")
+    with instance(place, "--master", "app.ini") as process:
+        call(process, "cache_set", "k", "v", 0, "d")
+        (place / "app.ini").write_text("[uwsgi]\ncache2 = name=e,items=9\n")
+        os.kill(process.popen.pid, signal.SIGHUP)
+        process.wait_for("cache2: a reload cannot change .*name=d,items=9.* to .*name=e,items=9.*: restart for that")
+        process.wait_for("reloaded in")
+        assert call(process, "cache_get", "k", "d")[1] == "v"
+
+
 def test_the_statistics_tell_of_it(place: Path) -> None:
     with instance(place, "--master", "--stats", "stats.sock") as process:
         call(process, "cache_set", "k", "v")

@@ -22,9 +22,10 @@ from typing import Any
 
 import anyio
 
+from uwsgi_async.api import sharedarea
 from uwsgi_async.options.settings import QueueOptions
 from uwsgi_async.state.areamemory import AreaLockedError
-from uwsgi_async.state.locks import Locks
+from uwsgi_async.state.locks import Lock, Locks
 from uwsgi_async.state.metrics import Metrics
 from uwsgi_async.state.queue import Queue
 from uwsgi_async.state.sharedarea import SharedAreas
@@ -32,7 +33,21 @@ from uwsgi_async.state.sharedarea import SharedAreas
 ROOT = Path(__file__).parents[2]
 PATIENCE = 20.0  # seconds for an answer that must come
 
-PARTS: dict[str, Any] = {"locks": Locks, "queue": Queue, "areas": SharedAreas, "metrics": Metrics}
+
+class AreaLocks(SharedAreas):
+    """The locks of areas, by their numbers, as if they were numbered locks."""
+
+    def __getitem__(self, number: int) -> Lock:  # type: ignore[override]
+        return super().__getitem__(number).lock
+
+
+PARTS: dict[str, Any] = {
+    "locks": Locks,
+    "area_locks": AreaLocks,
+    "queue": Queue,
+    "areas": SharedAreas,
+    "metrics": Metrics,
+}
 
 
 class Actor:
@@ -202,9 +217,35 @@ def die_at(part: Any, line: int, method: str, *args: Any) -> bool:
     return _killed(line, lambda: getattr(part, method), args)
 
 
+def die_in_ring(queue: Queue, line: int, method: str, *args: Any) -> bool:
+    """The same with the long way of a queue."""
+    return _killed(line, lambda: partial(queue._mutex.run, getattr(queue._ring, method)), args)
+
+
 def die_in_area(areas: SharedAreas, number: int, line: int, method: str, *args: Any) -> bool:
     """The same with a method of an area."""
     return die_at(areas[number], line, method, *args)
+
+
+def die_in_short_way(areas: SharedAreas, line: int, name: str, *args: Any) -> bool:
+    """The same with a function of `sharedarea_quick`."""
+
+    def prepare() -> Callable[..., Any]:
+        sharedarea._parts[:] = areas.parts()
+        return sharedarea.BLOCKING[name]
+
+    return _killed(line, prepare, args)
+
+
+def die_in_lock(locks: Any, number: int, line: int, method: str) -> bool:
+    """The same with a method of a lock."""
+
+    def prepare() -> Callable[..., Any]:
+        if method == "release":
+            assert locks[number].acquire_nowait("child")
+        return getattr(locks[number], method)  # type: ignore[no-any-return]
+
+    return _killed(line, prepare, ("child",))
 
 
 def die_with_store(options: dict[str, Any], line: int, method: str, *args: Any) -> bool:

@@ -15,6 +15,7 @@ import pytest
 from tests.state.actors import actors
 from uwsgi_async.errors import StoreError
 from uwsgi_async.options.settings import QueueOptions
+from uwsgi_async.state.journal import STATE
 from uwsgi_async.state.queue import Queue
 
 SIZE, BLOCKSIZE = 4, 1024
@@ -201,7 +202,8 @@ def test_a_journal_that_was_never_written_is_no_hindrance(path: Path) -> None:
 
 def test_a_journal_with_an_impossible_change_is_refused(path: Path) -> None:
     queue = make(path)
-    queue._journal.decide(SIZE, b"x", 0, 0, 0)
+    queue._journal.write_down(SIZE, b"x", 0, 0, 0)
+    queue._journal.words[STATE] |= 1
     abandon(queue)
     with pytest.raises(StoreError, match="impossible change"):
         make(path)

@@ -225,6 +225,27 @@ def test_a_process_killed_at_any_line_leaves_the_area_free(
     assert line > 10
 
 
+@pytest.mark.parametrize(
+    "case",
+    [("sharedarea_write", 0, 0, b"n" * 8), ("sharedarea_inc64", 0, 0), ("sharedarea_write64", 0, 0, 7)],
+    ids=lambda case: case[0],
+)
+def test_a_process_killed_at_any_line_of_the_short_way_leaves_the_area_free(
+    area: SharedArea, others: list[Actor], case: tuple[Any, ...]
+) -> None:
+    results = set()
+    for line in range(1, 100):
+        area.write(0, b"o" * 8)
+        killed = others[0].call("die_in_short_way", line, *case)
+        results.add(area.read(0, 8))
+        area.write(0, b"o" * 8)
+        assert others[1].call("on_area", 0, True, "read", 0, 8) == b"o" * 8
+        if not killed:
+            break
+    assert len(results) == 2
+    assert line > 10
+
+
 # --- waiting for updates --------------------------------------------------------------------------------------------
 
 

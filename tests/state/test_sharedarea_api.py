@@ -8,6 +8,8 @@ from typing import Any
 
 import anyio
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import uwsgi_async
 from tests.client import get
@@ -268,3 +270,43 @@ async def test_sync_requests_wait_for_each_others_lock(threads: int, anyio_backe
             for path in ("/slow", "/add", "/slow", "/add"):
                 tasks.start_soon(get, server, path)
         assert await uwsgi_async.sharedarea_read64(0, 0) == 22
+
+
+# --- the short way ----------------------------------------------------------------------------------------------------
+
+SHORT = [
+    name for name, call in sharedarea.BLOCKING.items() if hasattr(getattr(call, "__wrapped__", None), "__wrapped__")
+]
+WHATEVER = st.one_of(
+    st.integers(-3, 35), st.sampled_from([2**7, 2**15, 2**31, 2**63, -(2**63), 2**64]), st.just(1.0), st.just(True)
+)
+ARGUMENTS = st.lists(st.one_of(WHATEVER, st.binary(max_size=20), st.text(max_size=3)), max_size=4)
+
+
+def test_what_is_called_most_has_a_short_way() -> None:
+    assert {"sharedarea_read64", "sharedarea_write8", "sharedarea_dec32", "sharedarea_read"} <= set(SHORT)
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_the_short_way_and_the_long_one_do_the_same(name: str) -> None:
+    made = [SharedAreas.create(SharedAreaOptions(py_sharedarea=("16", "32"))) for _ in range(2)]
+
+    def outcome(areas: SharedAreas | None, function: Any, args: list[Any]) -> list[Any]:
+        assert areas is not None
+        with sharedarea.using(areas):
+            try:
+                result = function(*args)
+            except (TypeError, ValueError, OverflowError) as error:
+                result = type(error)
+        return [result, *(areas[number].read(0, 0) for number in range(2)), areas[0].statistics().updates]
+
+    @given(st.one_of(st.tuples(st.integers(0, 1), st.integers(0, 24), st.integers(-9, 9)).map(list), ARGUMENTS))
+    @settings(max_examples=50, deadline=None)
+    def compare(args: list[Any]) -> None:
+        short = sharedarea.BLOCKING[name]
+        assert outcome(made[0], short, args) == outcome(made[1], short.__wrapped__.__wrapped__, args)
+
+    compare()
+    for areas in made:
+        assert areas is not None
+        areas.close()

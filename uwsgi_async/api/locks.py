@@ -15,7 +15,7 @@ from typing import Any
 from uwsgi_async.cores.owner import current_owner
 from uwsgi_async.cores.portal import wait_for
 from uwsgi_async.errors import NoInstanceError
-from uwsgi_async.state.locks import Lock, Locks
+from uwsgi_async.state.locks import Lock, Locks, NumberedLock
 
 __all__ = ["is_locked", "lock", "unlock"]
 
@@ -74,7 +74,9 @@ def unlock(number: int = 0, /) -> None:
 
     Does nothing when it is free or another process holds it. Raises ValueError as `lock` does.
     """
-    _lock(number).release(current_owner())
+    lock = _lock(number)
+    if not lock.release_quickly(None, False):
+        lock.release(None)
 
 
 def is_locked(number: int = 0, /) -> bool:
@@ -101,14 +103,16 @@ def locked(number: int = 0, /) -> Iterator[None]:
 
 
 def _lock_blocking(number: int = 0, /) -> None:
-    acquire_and_wait(_lock(number), "lock")
+    lock, owner = _lock(number), current_owner()
+    if not (lock.acquire_quickly(owner) or lock.acquire_nowait(owner)):
+        wait_for(partial(lock.acquire, owner), name="lock")
 
 
 BLOCKING: dict[str, Callable[..., Any]] = {"lock": _lock_blocking}
 """The functions that sync code calls in another form, by their names."""
 
 
-def _lock(number: int) -> Lock:
+def _lock(number: int) -> NumberedLock:
     if _locks is None:
         raise NoInstanceError("no uwsgi_async instance runs in this process, so there are no locks")
     return _locks[number]

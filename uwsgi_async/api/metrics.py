@@ -45,7 +45,7 @@ def using(metrics: Metrics) -> Iterator[None]:
 
 def metric_get(name: str | bytes, /) -> int:
     """Return a metric's value; 0 when there is none such. What the instance counts itself is a second old at most."""
-    return 0 if _metrics is None else _metrics.get(_text(name))
+    return 0 if _metrics is None else _metrics.get(name if name.__class__ is str else _text(name))
 
 
 def metric_set(name: str | bytes, value: int = 1, /) -> bool | None:
@@ -101,7 +101,9 @@ def on_metric_alarm(callback: Callable[[str, str], object], /) -> None:
 
 
 def _change(name: str | bytes, operation: Callable[[int, int], int], value: int) -> bool | None:
-    text, value = _text(name), operator.index(value)
+    text = name if name.__class__ is str else _text(name)
+    if value.__class__ is not int:
+        value = operator.index(value)
     if not _LEAST <= value <= _MOST:
         raise OverflowError(f"a metric is a number of 64 bits, but {value} came")
     return (_metrics is not None and _metrics.change(text, operation, value)) or None

@@ -56,7 +56,7 @@ def queue_push(message: Data, /) -> bool | None:
 
     A message has ``queue-blocksize`` - 16 bytes at most. When more than all slots are in use, the oldest are lost.
     """
-    return (_queue or _the_queue()).push(to_bytes(message)) or None
+    return (_queue or _the_queue()).push(message if message.__class__ is bytes else to_bytes(message)) or None
 
 
 def queue_pop() -> bytes | None:
@@ -89,12 +89,16 @@ async def queue_pull_wait(timeout: float | None = None) -> bytes | None:
 
 def queue_get(slot: int, /) -> bytes | None:
     """Return what is in a slot, 0 to `queue_size` - 1, and leave it there. None when it is empty or there is none."""
-    return (_queue or _the_queue()).get(operator.index(slot))
+    try:
+        return _queue.get(slot)  # type: ignore[union-attr]
+    except (AttributeError, TypeError):  # no queue, or no int
+        return _the_queue().get(operator.index(slot))
 
 
 def queue_set(slot: int, message: Data, /) -> bool | None:
     """Write into a slot; no position moves. True; None when there is no such slot, as well as for `queue_push`."""
-    return (_queue or _the_queue()).set(operator.index(slot), to_bytes(message)) or None
+    slot = slot if slot.__class__ is int else operator.index(slot)
+    return (_queue or _the_queue()).set(slot, message if message.__class__ is bytes else to_bytes(message)) or None
 
 
 def queue_last(count: int = 0, /) -> bytes | list[bytes | None] | None:

@@ -27,6 +27,14 @@ from uwsgi_async.cores.portal import wait_for
 from uwsgi_async.errors import NotConfiguredError
 from uwsgi_async.state.areamemory import AreaLockedError
 from uwsgi_async.state.sharedarea import SharedArea, SharedAreas
+from uwsgi_async.state.sharedarea_quick import (
+    Part,
+    bytes_reader,
+    bytes_writer,
+    number_adder,
+    number_reader,
+    number_writer,
+)
 from uwsgi_async.state.values import Data, to_bytes
 
 __all__ = [
@@ -68,6 +76,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _areas: SharedAreas | None = None
+_parts: list[Part] = []  # of the same areas
 
 
 @contextmanager
@@ -75,10 +84,12 @@ def using(areas: SharedAreas) -> Iterator[None]:
     """Let the functions of this chapter use ``areas`` while the block runs."""
     global _areas
     before, _areas = _areas, areas
+    _parts[:] = areas.parts()
     try:
         yield
     finally:
         _areas = before
+        _parts[:] = before.parts() if before is not None else []
 
 
 def is_configured() -> bool:
@@ -338,6 +349,21 @@ def _wlock(area: int, /) -> None:
 
 
 BLOCKING |= {"sharedarea_rlock": _rlock, "sharedarea_wlock": _wlock}
+
+
+def _shorten(name: str, make: Callable[..., Callable[..., Any]], *how: int) -> None:
+    slowly = BLOCKING[name]
+    BLOCKING[name] = wraps(slowly)(make(_parts, *how, slowly))
+
+
+_shorten("sharedarea_read", bytes_reader)
+_shorten("sharedarea_write", bytes_writer)
+for _width in (1, 2, 4, 8):
+    _shorten(f"sharedarea_read{8 * _width}", number_reader, _width)
+    _shorten(f"sharedarea_write{8 * _width}", number_writer, _width)
+for _width in (4, 8):
+    _shorten(f"sharedarea_inc{8 * _width}", number_adder, _width, 1)
+    _shorten(f"sharedarea_dec{8 * _width}", number_adder, _width, -1)
 
 
 # --- the two forms ----------------------------------------------------------------------------------------------------

@@ -134,6 +134,8 @@ class UwsgiModule(ModuleType):
         self.fastfuncs: list[Callable[[], Any] | None] = [None] * _FASTFUNCS
         self.message_manager_marshal: Callable[..., Any] | None = None
         self._make_environ: Callable[[Request], dict[str, Any]] | None = None
+        # In the module itself (PEP 562): in its class it would make every ``uwsgi.name`` three times as slow.
+        self.__dict__["__getattr__"] = self._missing
 
     def note_apps(self, mountpoints: Iterable[str]) -> None:
         """Take note of the apps that are loaded, and of what they have set that has no effect."""
@@ -148,7 +150,7 @@ class UwsgiModule(ModuleType):
         """Let ``uwsgi.env`` be what ``make`` makes of the current request; None: apps run in threads, there is none."""
         self._make_environ = make
 
-    def __getattr__(self, name: str) -> Any:
+    def _missing(self, name: str) -> Any:
         if name == "env" and self._make_environ is not None and (request := current_request.get()) is not None:
             return self._make_environ(request)
         if name in _LATER:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import threading
+from asyncio import _get_running_loop
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ import anyio.from_thread
 import greenback
 import sniffio
 from anyio.lowlevel import EventLoopToken, current_token
+from sniffio import current_async_library_cvar, thread_local
 
 from uwsgi_async.errors import NoLoopError, WouldBlockLoopError
 
@@ -88,10 +90,12 @@ def call_in_loop(function: Callable[..., T], *args: object) -> T:
 
 def in_event_loop() -> bool:
     """Whether the caller's thread is running an event loop now."""
-    return _library_running() and _without_loop != threading.get_ident()
+    return _without_loop != threading.get_ident() and _library_running()
 
 
 def _library_running() -> bool:
+    if thread_local.name is None and current_async_library_cvar.get(None) is None and _get_running_loop() is None:
+        return False  # asking sniffio would be an exception, which costs ten times as much
     try:
         sniffio.current_async_library()
     except sniffio.AsyncLibraryNotFoundError:

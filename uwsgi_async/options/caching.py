@@ -61,6 +61,18 @@ class CacheOptions:
     cache_use_last_modified: bool = option(
         False, "cache-use-last-modified", help="note when the cache named default was last changed"
     )
+    cache_udp_node: tuple[str, ...] = option(
+        (),
+        "cache-udp-node",
+        repeat=True,
+        help="send what changes in the cache named default to this host:port, by UDP",
+    )
+    cache_udp_server: tuple[str, ...] = option(
+        (),
+        "cache-udp-server",
+        repeat=True,
+        help="take changes for the cache named default at this host:port, by UDP, from whoever sends them",
+    )
     add_cache_item: tuple[str, ...] = option(
         (), "add-cache-item", repeat=True, help="store [CACHE ]KEY=VALUE at the start"
     )
@@ -84,7 +96,8 @@ class CacheSpec:
     what a key begins with that is counted first. ``no_expire``: what has expired is not swept. ``expires``: the
     expiry of items that are stored without one; 0 = never. ``lastmod``: note the time of the last change. ``store``:
     the file that keeps the cache; None = in memory. ``store_sync``: how often it is written to the disk; 0 = as the
-    kernel likes. ``store_delete``: a file that does not fit is removed.
+    kernel likes. ``store_delete``: a file that does not fit is removed. ``nodes``: where changes are sent by UDP.
+    ``udp_servers``: where changes of others are taken, by UDP; host:port.
     """
 
     name: str
@@ -107,6 +120,8 @@ class CacheSpec:
     store_delete: bool = False
     hash: str = "djb33x"
     hashsize: int = 65536
+    nodes: tuple[str, ...] = ()
+    udp_servers: tuple[str, ...] = ()
 
     @property
     def limit(self) -> int:
@@ -140,10 +155,13 @@ _ALIASES: Final = {
     "storedelete": "store_delete",
     "lru": "purge_lru",
     "lazy": "lazy_expire",
+    "node": "nodes",
+    "udp": "udp_servers",
+    "udp_server": "udp_servers",
+    "udpservers": "udp_servers",
+    "udpserver": "udp_servers",
 }
-_ELSEWHERE: Final = frozenset(
-    ("node", "nodes", "sync", "udp", "udp_servers", "udp_server", "udpservers", "udpserver")
-)  # caches that copy each other by UDP
+_UDP_ADDRESS = re.compile(r"[^:]*:\d{1,5}")
 _LEAST: Final = {"items": 2, "blocks": 1, "blocksize": 1, "keysize": 1, "hashsize": 1}
 _MOST: Final = {"keysize": LARGEST_KEY, "blocks": 1 << 40, "items": 1 << 40, "blocksize": 1 << 40}
 _NO: Final = frozenset(("0", "false", "no", "off"))
@@ -163,6 +181,8 @@ def specs_of(options: CacheOptions) -> list[CacheSpec]:
             store=options.cache_store,
             store_sync=options.cache_store_sync,
             lastmod=options.cache_use_last_modified,
+            nodes=options.cache_udp_node,
+            udp_servers=options.cache_udp_server,
         )
         specs.append(check_spec(old, f"cache={options.cache}"))
     specs += [parse_spec(text, store_sync=options.cache_store_sync) for text in options.cache2]
@@ -207,6 +227,9 @@ def check_spec(spec: CacheSpec, text: str) -> CacheSpec:
         raise _error(text, f"blocks={spec.blocks} must be at least items={spec.items}")
     if not -(1 << 63) <= spec.math_initial < 1 << 63:
         raise _error(text, f"math_initial={spec.math_initial} is not a signed number of 64 bits")
+    for address in (*spec.nodes, *spec.udp_servers):
+        if not _UDP_ADDRESS.fullmatch(address) or int(address.rpartition(":")[2]) > 65535:
+            raise _error(text, f"expected host:port for UDP, but {address!r} came")
     if "@" in spec.name or "\0" in spec.name:
         raise _error(text, f"a name with '@' means a cache of another instance, so {spec.name!r} cannot be one here")
     return spec
@@ -219,7 +242,8 @@ def to_plain(spec: CacheSpec) -> dict[str, Any]:
 
 def from_plain(plain: Mapping[str, Any]) -> CacheSpec:
     """Return the spec that `to_plain` was given."""
-    return CacheSpec(**plain)
+    values: Any = {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
+    return CacheSpec(**values)
 
 
 def check_room(specs: Iterable[CacheSpec]) -> None:
@@ -272,8 +296,12 @@ def _field(key: str, text: str) -> str:
     name = _ALIASES.get(key, key)
     if name in _FIELDS:
         return name
-    if name in _ELSEWHERE:
-        raise _error(text, f"{key} (copies of a cache by UDP) is not built: use name@address to reach another cache")
+    if name == "sync":
+        raise _error(
+            text,
+            "sync copies the memory of a uWSGI's cache as it lies there, and this one has another form: leave it out; "
+            "what changes from now on comes by udp, and name@address reaches the rest",
+        )
     near = difflib.get_close_matches(key, [*_FIELDS, *_ALIASES], n=1)
     raise _error(text, f"there is no {key!r}; {f'did you mean {near[0]!r}?' if near else f'known are {_known()}'}")
 
@@ -290,7 +318,7 @@ def _value(key: str, value: str, text: str) -> object:
         return int(value)
     if not value:
         raise _error(text, f"{key} needs a value")
-    return value
+    return tuple(value.split(";")) if kind.startswith("tuple") else value
 
 
 def _known() -> str:

@@ -12,11 +12,13 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Literal
+from typing import Literal, Protocol, TypeVar
 
 from uwsgi_async.fdwait.poller import open_poller
+
+T = TypeVar("T")
 
 Place = Literal["waiting", "head", "inside"]
 
@@ -51,21 +53,44 @@ class Waiter:
         self._poller.release()
 
 
+class Guard(Protocol):
+    """What keeps the threads of the process apart."""
+
+    def run(self, operation: Callable[..., T], *args: object) -> T:
+        """Call ``operation`` while no other thread is inside; this one may be."""
+
+
+class ThreadGuard:
+    """A guard of one process."""
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+
+    def run(self, operation: Callable[..., T], *args: object) -> T:
+        with self._lock:
+            return operation(*args)
+
+
 class Line:
     """Holders, the one at the head, and those behind. The methods are called under ``guard``, but `reset` and `stand`.
+
+    ``guard``: one that is good in a child after a fork, too; None: one of the line's own.
 
     ``shared``: whether the holders hold together. The head has the line to itself, until it is inside or gives up.
     """
 
-    __slots__ = ("__weakref__", "guard", "head", "holders", "shared", "waiters")
+    __slots__ = ("__weakref__", "_given", "guard", "head", "holders", "shared", "waiters")
 
-    def __init__(self) -> None:
+    def __init__(self, guard: Guard | None = None) -> None:
+        self._given = guard
         self.reset()
         _lines.add(self)
 
     def reset(self) -> None:
         """Forget everybody: in a child after a fork, where nobody of the parent's is."""
-        self.guard = threading.RLock()
+        self.guard = self._given or ThreadGuard()
         self.holders: list[object] = []
         self.shared = False
         self.head: Waiter | None = None
@@ -79,18 +104,11 @@ class Line:
         one day, also when this was cancelled.
         """
         try:
-            with self.guard:
-                self.waiters.append(waiter)
-                self.call_next()
+            self.guard.run(self._join, waiter)
             await waiter.wait()
             yield
         finally:
-            with self.guard:
-                if waiter.place == "waiting":
-                    self.waiters.remove(waiter)
-                elif waiter.place == "head":
-                    self.head = None
-                    self.call_next()
+            self.guard.run(self._give_up, waiter)
             waiter.close()
 
     @property
@@ -130,6 +148,17 @@ class Line:
         if not self.holders and self.head is None and self.waiters:
             self.head = self.waiters.popleft()
             self.head.move("head")
+
+    def _join(self, waiter: Waiter) -> None:
+        self.waiters.append(waiter)
+        self.call_next()
+
+    def _give_up(self, waiter: Waiter) -> None:
+        if waiter.place == "waiting":
+            self.waiters.remove(waiter)
+        elif waiter.place == "head":
+            self.head = None
+            self.call_next()
 
 
 _lines: weakref.WeakSet[Line] = weakref.WeakSet()

@@ -8,8 +8,13 @@ from __future__ import annotations
 
 import mmap
 import os
+import platform
+from typing import Final
 
 from uwsgi_async.errors import OptionError
+
+IN_ORDER: Final = platform.machine().lower() in ("x86_64", "amd64", "i386", "i686")
+"""Whether all processors see the stores of each in their order: there a reader can do without a lock (`areamemory`)."""
 
 
 class Memory:

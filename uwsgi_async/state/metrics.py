@@ -25,9 +25,13 @@ from uwsgi_async.state.metricspec import (
     numbers,
     parse_threshold,
 )
-from uwsgi_async.state.mutex import Mutex, NoMutex
+from uwsgi_async.state.mutex import Mutex, NoMutex, trylock, unlock
 from uwsgi_async.state.wrap import wrapped
 
+Operation = Callable[[int, int], int]
+
+_LEAST: Final = -(2**63)
+_MOST: Final = 2**63 - 1
 _INTERVAL: Final = 1.0  # seconds between two collections
 
 
@@ -44,18 +48,21 @@ class MetricStatistics:
 class Metrics:
     """The metrics of an instance, in one process.
 
-    ``collectors``: what gives the others their values; it runs in one process only, see `maintain`. ``has_cores``:
-    whether there are metrics of single cores.
+    ``change``: lets an operation make the new value of a metric from the old one and another number; it wraps around.
+    False when there is no such metric or it is not the app's to set. ``collectors``: what gives the others their
+    values; it runs in one process only, see `maintain`. ``has_cores``: whether there are metrics of single cores.
     """
 
     def __init__(self, specs: Sequence[MetricSpec], memory: Memory, arguments: Any) -> None:
         self.specs = specs
         self._memory = memory
         self._arguments = arguments
-        self._mutex: Mutex | NoMutex = Mutex(memory.map, 0)
+        mutex = Mutex(memory.map, 0)
+        self._mutex: Mutex | NoMutex = mutex
         self._values = memoryview(memory.map)[Mutex.SIZE :].cast("q")
         self._numbers = numbers(specs)
         self._of_apps = {spec.name: number for number, spec in enumerate(specs) if _is_of_app(spec)}
+        self.change = _make_change(self._of_apps, self._values, mutex)
         self.collectors: Collectors | None = None
         self.has_cores = any(".core." in spec.name for spec in specs)
 
@@ -94,17 +101,6 @@ class Metrics:
         """Return a metric's value; 0 when there is none such."""
         number = self._numbers.get(name)
         return 0 if number is None else self._values[number]
-
-    def change(self, name: str, operation: Callable[[int, int], int], value: int) -> bool:
-        """Let ``operation`` make the new value from the old one and ``value``; it wraps around.
-
-        False when there is no such metric or it is not the app's to set.
-        """
-        number = self._of_apps.get(name)
-        if number is None:
-            return False
-        self._mutex.run(self._change, number, operation, value)
-        return True
 
     def initial(self, name: str) -> int:
         """Return what the metric has begun with; 0 when there is none such."""
@@ -152,14 +148,42 @@ class Metrics:
     def close(self) -> None:
         """Give back what this process holds."""
         self._mutex = NoMutex()
+        self.change = self._closed
         self._values.release()
         self._memory.close()
 
     def _set(self, number: int, value: int) -> None:
         self._mutex.run(self._change, number, _second, value)
 
-    def _change(self, number: int, operation: Callable[[int, int], int], value: int) -> None:
+    def _closed(self, name: str, operation: Operation, value: int) -> bool:
+        return self._mutex.run(self._closed, name, operation, value)
+
+    def _change(self, number: int, operation: Operation, value: int) -> None:
         self._values[number] = wrapped(8, operation(self._values[number], value))
+
+
+def _make_change(numbers: Mapping[str, int], values: memoryview, mutex: Mutex) -> Callable[[str, Operation, int], bool]:
+    """Return `Metrics.change`: a closure that writes `Mutex.run` out, see there; it takes half the time."""
+    reference = mutex.reference
+
+    def change(name: str, operation: Operation, value: int) -> bool:
+        number = numbers.get(name)
+        if number is None:
+            return False
+        try:
+            code = trylock(reference)
+            if code:
+                mutex.wait(code)
+            result = operation(values[number], value)
+            values[number] = result if _LEAST <= result <= _MOST else wrapped(8, result)
+        finally:
+            if mutex.nested:
+                mutex.nested = False
+            else:
+                unlock(reference)
+        return True
+
+    return change
 
 
 def _specs(options: MetricOptions, shape: Shape) -> list[MetricSpec]:

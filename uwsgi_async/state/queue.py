@@ -13,7 +13,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import anyio
 import anyio.to_thread
@@ -25,6 +25,7 @@ from uwsgi_async.state.journal import Journal
 from uwsgi_async.state.line import Line, Waiter
 from uwsgi_async.state.memory import Memory
 from uwsgi_async.state.mutex import Mutex, NoMutex
+from uwsgi_async.state.queue_quick import quick_functions
 from uwsgi_async.state.queue_store import QueueStore
 from uwsgi_async.state.ring import HEADER, Ring
 
@@ -41,7 +42,14 @@ class QueueStatistics:
 
 
 class Queue:
-    """The queue, in one process. ``size``: its slots. ``limit``: bytes of the longest message."""
+    """The queue, in one process. ``size``: its slots. ``limit``: bytes of the longest message.
+
+    ``push``: writes into the next slot, over what is there; False for an empty message or one that is too long.
+    ``pull``: returns and removes what is in the next slot to pull; None, and nothing moves, when it is empty.
+    ``get``: returns what is in a slot; None when it is empty or there is none such. ``set``: writes into a slot; False
+    as for ``push``, and for a slot that is not there. ``last``: returns the items of the last ``count`` slots before
+    the next one to push to, the newest first; one at least.
+    """
 
     def __init__(self, slots: Memory, journal: Journal, bell: Bell, blocksize: int, sync: float = 0.0) -> None:
         self._ring = Ring(slots, journal, bell, blocksize)
@@ -55,6 +63,7 @@ class Queue:
         self._bell = bell
         self._line = Line()
         self._sync = sync
+        self.push, self.pull, self.get, self.set, self.last = quick_functions(self._ring, self._journal, self._mutex)
 
     @classmethod
     def create(cls, options: QueueOptions) -> Queue | None:
@@ -93,30 +102,9 @@ class Queue:
 
     # --- what apps do -----------------------------------------------------------------------------------------
 
-    def push(self, message: bytes) -> bool:
-        """Write into the next slot, over what is there; False for an empty message or one that is too long."""
-        return 0 < len(message) <= self.limit and self._mutex.run(self._ring.push, message)
-
     def pop(self) -> bytes | None:
         """Move one slot back, and return and remove what is there. It moves also to an empty slot (None)."""
         return self._mutex.run(self._ring.pop)
-
-    def pull(self) -> bytes | None:
-        """Return and remove what is in the next slot to pull; None, and nothing moves, when it is empty."""
-        return self._mutex.run(self._ring.pull)
-
-    def get(self, slot: int) -> bytes | None:
-        """Return what is in a slot; None when it is empty or there is none such."""
-        return self._mutex.run(self._ring.get, slot) if 0 <= slot < self.size else None
-
-    def set(self, slot: int, message: bytes) -> bool:
-        """Write into a slot; False for an empty message, one that is too long, and a slot that is not there."""
-        good = 0 <= slot < self.size and 0 < len(message) <= self.limit
-        return good and self._mutex.run(self._ring.set, slot, message)
-
-    def last(self, count: int) -> list[bytes | None]:
-        """Return the items of the last ``count`` slots before the next one to push to, the newest first."""
-        return self._mutex.run(self._ring.last, min(count, self.size))
 
     @property
     def position(self) -> int:
@@ -180,10 +168,16 @@ class Queue:
         if self.store is not None:
             self.store.finish(clean=not self._ring.decided)
         self._mutex = NoMutex()
+        self.push = self.pull = self.get = self.set = self.last = _closed
         self._ring.close()
         self._journal.close()
         self._memory.close()
         self._bell.close()
+
+
+def _closed(*_: object) -> NoReturn:
+    NoMutex().run(_closed)
+    raise AssertionError
 
 
 def _stored(path: str, size: int, blocksize: int, sync: float) -> Queue:

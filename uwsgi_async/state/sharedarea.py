@@ -25,9 +25,11 @@ from uwsgi_async.options.settings import SharedAreaOptions
 from uwsgi_async.state.areamemory import WORDS, AreaLockedError, AreaMemory
 from uwsgi_async.state.areaspec import AreaSpec, area_specs
 from uwsgi_async.state.bell import Bell
+from uwsgi_async.state.claims import ByteClaim
 from uwsgi_async.state.locks import Lock
 from uwsgi_async.state.memory import Memory
 from uwsgi_async.state.mutex import Mutex, NoMutex
+from uwsgi_async.state.sharedarea_quick import Part
 
 T = TypeVar("T")
 
@@ -102,7 +104,7 @@ class SharedArea:
 
     async def wait(self) -> None:
         """Wait until somebody writes to the area, in whichever process. Nobody polls. A checkpoint."""
-        seen = self._inside.updates
+        seen = self._mutex.run(self._inside.updates)
         with self._bell.listen() as listener:
             while True:
                 listener.forget()
@@ -110,8 +112,13 @@ class SharedArea:
                     return
                 await listener.wait()
 
+    def part(self) -> Part:
+        """Return what the short way needs of this area."""
+        assert isinstance(self._mutex, Mutex)
+        return self.memory.map, self.size, self._inside.words, self._mutex
+
     def statistics(self) -> SharedAreaStatistics:
-        return SharedAreaStatistics(self.id, self.size, self._inside.updates, self.lock.holder())
+        return SharedAreaStatistics(self.id, self.size, self._inside.updates(), self.lock.holder())
 
     def call_nowait(self, owner: object, shared: bool, operation: Callable[..., T], args: Sequence[Any]) -> T:
         """Call an operation that has raised `AreaLockedError`, if ``owner`` may go on without waiting.
@@ -178,7 +185,8 @@ class AreaLock(Lock):
     """The lock of an area for apps: the area knows whether it is held at all."""
 
     def __init__(self, area: SharedArea, fd: int, bell: Bell) -> None:
-        super().__init__(f"the lock of sharedarea {area.id}", fd, 2 * area.id, bell)
+        turnstile, claim = ByteClaim(fd, 2 * area.id), ByteClaim(fd, 2 * area.id + 1)
+        super().__init__(f"the lock of sharedarea {area.id}", turnstile, claim, bell)
         self._area = area
 
     def acquire_nowait(self, owner: object, *, shared: bool = False) -> bool:
@@ -246,6 +254,10 @@ class SharedAreas:
         if not 0 <= number < len(self._areas):
             raise ValueError(f"there is no sharedarea {number}: they are numbered 0 to {len(self._areas) - 1}")
         return self._areas[number]
+
+    def parts(self) -> list[Part]:
+        """Return what the short way needs, by the areas' numbers."""
+        return [area.part() for area in self._areas]
 
     @property
     def fds(self) -> Sequence[int]:

@@ -6,6 +6,7 @@ import logging
 import operator
 import os
 import threading
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from tests.state.cache.making import made, one
 from uwsgi_async.errors import BrokenError
 from uwsgi_async.state.cache import caches as caches_module
 from uwsgi_async.state.cache import memory as memory_module
-from uwsgi_async.state.cache import reading
+from uwsgi_async.state.cache import reading, writing
 from uwsgi_async.state.cache.layout import META_KEY, Cell
 from uwsgi_async.state.cache.local import LocalCache
 
@@ -183,6 +184,42 @@ def test_what_is_read_often_is_remembered_and_forgotten_when_it_changes() -> Non
         assert cache.get("a") is None
 
 
+def absent(cache: LocalCache) -> int:
+    return len(cache.reader._absent)
+
+
+@pytest.mark.parametrize(
+    "store",
+    [
+        lambda cache: cache.put("a", "1", 0, False),
+        lambda cache: cache.put("a", "1", 0, True),
+        lambda cache: cache.put("a", "1", 100, False),
+        lambda cache: cache.calculate("a", operator.add, 1, 0),
+    ],
+)
+@pytest.mark.parametrize("options", ["items=9", "items=9,bitmap=1,blocks=9"])
+def test_that_a_key_is_not_there_is_remembered_until_it_is_stored(store: Any, options: str) -> None:
+    with one(options) as cache:
+        for _ in range(8):
+            assert cache.get("a") is None
+        assert absent(cache) == 1
+        assert store(cache)
+        assert cache.get("a") is not None
+        assert cache.delete("a")
+        assert cache.get("a") is None
+
+
+def test_keys_that_are_not_there_do_not_push_out_what_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "_MOST_REMEMBERED", 10)
+    with one("items=99") as cache:
+        fill(cache, "a")
+        for number in range(100):
+            cache.get("a")
+            cache.get(f"none{number}")
+        assert remembered(cache) == 1
+        assert absent(cache) <= 10
+
+
 def test_a_change_that_was_begun_and_never_committed_is_not_seen() -> None:
     with one("items=9") as cache:
         fill(cache, "a")
@@ -205,6 +242,37 @@ def test_no_more_is_remembered_than_allowed(monkeypatch: pytest.MonkeyPatch) -> 
                 cache.get(f"k{number}")
                 assert cache.get("large") is not None
         assert remembered(cache) <= 10
+
+
+def test_a_writer_waits_for_a_reader_that_was_held_up_in_the_middle(monkeypatch: pytest.MonkeyPatch) -> None:
+    with one("items=9,blocksize=60000") as cache:
+        reader = cache.memory.begin()
+        reader.get(b"a")
+        pauses = []
+
+        def sleep(seconds: float) -> None:
+            pauses.append(seconds)
+            if len(pauses) == 2:
+                reader.abort()
+
+        monkeypatch.setattr(writing.time, "sleep", sleep)
+        while not pauses:
+            assert cache.put("a", os.urandom(60000), 0, True)
+        assert pauses == [0.001, 0.002]
+
+
+def test_a_reader_that_never_goes_on_makes_writing_fail_and_not_hang(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with one("items=9,blocksize=60000") as cache:
+        reader = cache.memory.begin()
+        reader.get(b"a")
+        monkeypatch.setattr(writing.time, "sleep", lambda _seconds: None)
+        while cache.put("a", os.urandom(60000), 0, True):
+            pass
+        reader.abort()
+        assert cache.put("a", b"1", 0, True)
+    assert "nothing was stored" in caplog.text
 
 
 # --- forks and ends ---------------------------------------------------------------------------------------------------

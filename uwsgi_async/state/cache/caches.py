@@ -5,6 +5,7 @@ What lives here: `Caches`. What does not: one cache (`local`), the documented fu
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import logging
 import time
@@ -17,6 +18,7 @@ from anyio.lowlevel import checkpoint
 
 from uwsgi_async.options.caching import CacheOptions, CacheSpec, check_room, from_plain, specs_of, to_plain
 from uwsgi_async.state.cache.blocks import cells_for
+from uwsgi_async.state.cache.copies import Receiver, resolved
 from uwsgi_async.state.cache.local import CacheStatistics, LocalCache
 from uwsgi_async.state.cache.memory import CacheMemory, MemoryFds, inherit, size_for
 from uwsgi_async.state.cache.place import sweep_places
@@ -25,13 +27,19 @@ from uwsgi_async.state.cache.sweep import sweep
 
 logger = logging.getLogger("uwsgi_async")
 
+Receivers = Sequence[tuple[LocalCache, Receiver]]
+
 _PAUSE: Final = 1.0  # seconds between two times that sleepers are woken in any case
 
 
 class Caches:
-    """The caches of an instance in one process. ``by_name``: in the order of the options; the first is the default."""
+    """The caches of an instance in one process. ``by_name``: in the order of the options; the first is the default.
 
-    def __init__(self, caches: Sequence[LocalCache], options: CacheOptions) -> None:
+    ``receivers``: of the changes of other instances, in the process that maintains the caches.
+    """
+
+    def __init__(self, caches: Sequence[LocalCache], options: CacheOptions, receivers: Receivers = ()) -> None:
+        self._receivers = receivers
         self.by_name: Mapping[str, LocalCache] = {cache.spec.name: cache for cache in caches}
         self._options = options
 
@@ -48,11 +56,12 @@ class Caches:
             for spec in specs:
                 caches.append(_create(spec))  # noqa: PERF401 - those that were made are closed when the next one fails
             _fill(caches, options)
+            receivers = _receivers(caches)
         except BaseException:
             for cache in caches:
                 cache.close()
             raise
-        return cls(caches, options) if caches else None
+        return cls(caches, options, receivers) if caches else None
 
     @classmethod
     def attach(cls, described: Sequence[Mapping[str, Any]]) -> Caches:
@@ -81,6 +90,8 @@ class Caches:
         """Let items expire, and write stores to the disk as often as they ask for it, until cancelled."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._keep_mending)
+            for cache, receiver in self._receivers:
+                tasks.start_soon(receiver.run, cache.take)
             swept = [cache for cache in self.by_name.values() if cache.spec.swept]
             if swept and not self._options.cache_no_expire:
                 tasks.start_soon(self._sweep, swept)
@@ -106,6 +117,8 @@ class Caches:
     def close(self) -> None:
         """Give back what this process has of the caches."""
         sweep_places()
+        for _, receiver in self._receivers:
+            receiver.close()
         for cache in self.by_name.values():
             cache.close()
 
@@ -127,7 +140,21 @@ class Caches:
             await anyio.sleep(self._options.cache_expire_freq)
 
 
+def _receivers(caches: Sequence[LocalCache]) -> Receivers:
+    found: list[tuple[LocalCache, Receiver]] = []
+    try:
+        for cache in caches:
+            for address in cache.spec.udp_servers:
+                found.append((cache, Receiver(cache.spec.name, address)))  # noqa: PERF401 - as above
+    except BaseException:
+        for _, receiver in found:
+            receiver.close()
+        raise
+    return found
+
+
 def _create(spec: CacheSpec) -> LocalCache:
+    spec = dataclasses.replace(spec, nodes=tuple("{}:{}".format(*resolved(node)) for node in spec.nodes))
     size, cells = size_for(spec), cells_for(spec)
     memory = open_store(spec, size, cells) if spec.store else CacheMemory.create(spec.name, size, cells)
     logger.info('*** Cache "%s" initialized: %d items, %d bytes at most ***', spec.name, spec.limit, spec.size)

@@ -15,21 +15,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from uwsgi_async.options.caching import CacheSpec
+from uwsgi_async.state.cache.copies import Sender
 from uwsgi_async.state.cache.counting import NUMBER_SIZE, Operation, long, pack, unpack
 from uwsgi_async.state.cache.layout import (
     LONGEST_RAW_KEY,
     META_KEY,
     Cell,
     Head,
-    bucket_of,
     expiry_of,
     item_key,
     key_of,
 )
 from uwsgi_async.state.cache.memory import CacheMemory
-from uwsgi_async.state.cache.quick import Calculate, Put, quick_calculate, quick_put
+from uwsgi_async.state.cache.quick import Calculate, Delete, Places, Put, quick_calculate, quick_delete, quick_put
 from uwsgi_async.state.cache.reading import Key, Reader, as_bytes, is_expired
 from uwsgi_async.state.cache.writing import Done, Writer
+from uwsgi_async.wire.uwsgi.cache import Copy
 
 if TYPE_CHECKING:
     from uwsgi_async.state.cache.memory import Transaction
@@ -65,6 +66,8 @@ class LocalCache:
     ``put``: stores a value under a key that expires in ``expires`` seconds, 0 = never. None when it is there already
     and shall not be replaced, for a key or value that is empty or too large, and when the cache is full.
 
+    ``delete``: deletes an item; None when there is none.
+
     ``calculate``: puts the result of an operation with a number into a key, as a signed number of 64 bits that wraps
     around. A key that is not there begins with the option math_initial, and expires in ``expires`` seconds, 0 = never.
     Of a value that is no number the first eight bytes count.
@@ -81,12 +84,15 @@ class LocalCache:
         self.get = self.reader.get
         self._keysize = spec.keysize
         self._default_expires = 0 if spec.purge_lru else spec.expires
-        self._quick = not (head.has_block or head.has_checksum or spec.lazy_expire or spec.lastmod)
         self.put: Put = self._put_slowly
         self.calculate: Calculate = self._calculate_slowly
-        if self._quick:
-            self.put = quick_put(self.writer, self._until, self._put_slowly)
-            self.calculate = quick_calculate(self.writer, self._calculate_slowly)
+        self.delete: Delete = self._delete_slowly
+        self._sender = Sender(spec.name, spec.nodes) if spec.nodes else None
+        if not (head.has_block or head.has_checksum or spec.lazy_expire or spec.lastmod or spec.nodes):
+            places = Places(spec.keysize)
+            self.put = quick_put(self.writer, places, self._until, self._put_slowly)
+            self.calculate = quick_calculate(self.writer, places, self._calculate_slowly)
+            self.delete = quick_delete(self.writer, places, self._delete_slowly)
 
     def __repr__(self) -> str:
         return f"<LocalCache {self.spec.name!r}: {self.count()} of {self.spec.limit} items>"
@@ -156,16 +162,20 @@ class LocalCache:
 
     # --- changing ---------------------------------------------------------------------------------------------
 
-    def delete(self, key: Key) -> Done:
-        """Delete an item; None when there is none."""
-        key = as_bytes(key)
-        if not 0 < len(key) <= self._keysize:
-            return None
-        return self.writer.change(self._delete, item_key(key))
-
     def clear(self) -> Done:
         """Delete all items."""
         return self.writer.change(self.writer.clear)
+
+    def take(self, copy: Copy) -> None:
+        """Make a change that another instance has made; it is not sent on."""
+        key, value = copy.key, copy.value
+        if not 0 < len(key) <= self._keysize:
+            return
+        if value is None:
+            self.writer.change(self._delete, key, None)
+        elif 0 < len(value) <= self.spec.largest_value:
+            until = 0 if self.spec.purge_lru else copy.expires
+            self.writer.change(self._put, key, value, until, True, None)
 
     # --- the process ------------------------------------------------------------------------------------------
 
@@ -182,8 +192,11 @@ class LocalCache:
 
     def close(self) -> None:
         """Give back what this process has of the cache."""
+        self.put, self.calculate, self.delete = self._put_slowly, self._calculate_slowly, self._delete_slowly
         if self.writer.blocks is not None:
             self.writer.blocks.release()
+        if self._sender is not None:
+            self._sender.close()
         self.memory.close()
 
     # --- inside a transaction ---------------------------------------------------------------------------------
@@ -193,7 +206,7 @@ class LocalCache:
         if not (0 < len(key) <= self._keysize and 0 < len(value) <= self.spec.largest_value):
             return None
         until = self._until(expires) if expires or self._default_expires else 0
-        return self.writer.change(self._put, key, value, until, replace)
+        return self.writer.change(self._put, key, value, until, replace, self._sender)
 
     def _calculate_slowly(self, key: Key, operation: Operation, operand: int, expires: int) -> Done:
         key, operand = as_bytes(key), long(operand)
@@ -202,14 +215,26 @@ class LocalCache:
             return None
         return self.writer.change(self._calculate, key, operation, operand, until)
 
-    def _put(self, txn: Transaction, number: int, key: bytes, value: bytes, until: int, replace: bool) -> Done:
+    def _delete_slowly(self, key: Key) -> Done:
+        key = as_bytes(key)
+        if not 0 < len(key) <= self._keysize:
+            return None
+        return self.writer.change(self._delete, key, self._sender)
+
+    def _put(
+        self, txn: Transaction, number: int, key: bytes, value: bytes, until: int, replace: bool, sender: Sender | None
+    ) -> Done:
         raw = item_key(key)
         found = self.writer.find(txn, number, raw)
         if found is None:
-            return self.writer.insert(txn, number, raw, key, value, until)
-        if not replace:
-            return None
-        return self.writer.replace(txn, number, raw, key, value, until, found, True)
+            done = self.writer.insert(txn, number, raw, key, value, until)
+        elif replace:
+            done = self.writer.replace(txn, number, raw, key, value, until, found, True)
+        else:
+            done = None
+        if done and sender is not None:
+            sender.send(Copy(key=key, value=value, expires=until))
+        return done
 
     def _calculate(
         self, txn: Transaction, number: int, key: bytes, operation: Operation, operand: int, until: int
@@ -218,18 +243,22 @@ class LocalCache:
         found = self.writer.find(txn, number, raw)
         if found is None:
             value = pack(operation(self.spec.math_initial, operand))
-            return self.writer.insert(txn, number, raw, key, value, until)
-        value = pack(operation(unpack(self._head.value(raw, found)), operand))
-        return self.writer.replace(txn, number, raw, key, value, expiry_of(found), found, False)
+            done = self.writer.insert(txn, number, raw, key, value, until)
+        else:
+            value, until = pack(operation(unpack(self._head.value(raw, found)), operand)), expiry_of(found)
+            done = self.writer.replace(txn, number, raw, key, value, until, found, False)
+        if done and self._sender is not None:
+            self._sender.send(Copy(key=key, value=value, expires=until))
+        return done
 
-    def _delete(self, txn: Transaction, number: int, raw: bytes) -> Done:
-        if self._quick:
-            self._cells[bucket_of(raw)] = number
-            return txn.delete(raw) or None
+    def _delete(self, txn: Transaction, number: int, key: bytes, sender: Sender | None) -> Done:
+        raw = item_key(key)
         found = self.writer.find(txn, number, raw)
         if found is None:
             return None
         self.writer.drop(txn, number, raw, found)
+        if sender is not None:
+            sender.send(Copy(key=key))
         return True
 
     def _expire(self, raw: bytes) -> None:

@@ -9,7 +9,9 @@ the cell has not changed, because then nothing has been committed to the bucket 
 if the snapshot that it comes from is not older than the cell says. So a reader sees what has been committed, always:
 a transaction that dies between the two only makes the bucket slower, until the next one.
 
-Every fourth value that is fetched is remembered: the hot ones soon, and a walk over all keys costs little.
+Every fourth value that is fetched is remembered: the hot ones soon, and a walk over all keys costs little. That a key
+is not there is remembered in the same way, apart from the values: so keys without end that are asked for once do not
+push them out.
 """
 
 from __future__ import annotations
@@ -64,11 +66,12 @@ class Reader:
         self._lazy = spec.lazy_expire
         self._lru = spec.purge_lru
         self._expired = expired
-        self._fetched = 0
+        self._fetched = self._missed = 0
         self._remembered: dict[Any, tuple[bytes, int, int]] = {}
+        self._absent: dict[Any, tuple[int, int]] = {}
         careful = spec.lazy_expire or spec.purge_lru
         fetch = self._fetch_carefully if careful else self._fetch
-        self.get, self.take_counts = _make_get(self._remembered.get, memory.cells, fetch)
+        self.get, self.take_counts = _make_get(self._remembered.get, self._absent.get, memory.cells, fetch)
 
     def __repr__(self) -> str:
         return f"<Reader that remembers {len(self._remembered)} values>"
@@ -113,6 +116,9 @@ class Reader:
         except lmdb.Error:
             found = self.find(raw)
         if found is None:
+            self._missed += 1
+            if self._missed % _EVERY == 0:
+                self._remember(key, raw)
             return None
         self._fetched += 1
         if self._fetched % _EVERY == 0:
@@ -144,15 +150,23 @@ class Reader:
             snapshot = txn.id()
         except lmdb.Error:
             return
-        if found is None or snapshot < number or len(found) > _LARGEST_REMEMBERED:
+        if snapshot < number:
             return
-        if len(self._remembered) >= _MOST_REMEMBERED:
-            self._remembered.clear()
-        self._remembered[key] = found[self._head.size :], bucket, number
+        if found is None:
+            if len(self._absent) >= _MOST_REMEMBERED:
+                self._absent.clear()
+            self._absent[key] = bucket, number
+        elif len(found) <= _LARGEST_REMEMBERED:
+            if len(self._remembered) >= _MOST_REMEMBERED:
+                self._remembered.clear()
+            self._remembered[key] = found[self._head.size :], bucket, number
 
 
 def _make_get(
-    recall: Callable[[Any], tuple[bytes, int, int] | None], cells: memoryview, fetch: Callable[[Key], bytes | None]
+    recall: Callable[[Any], tuple[bytes, int, int] | None],
+    recall_absence: Callable[[Any], tuple[int, int] | None],
+    cells: memoryview,
+    fetch: Callable[[Key], bytes | None],
 ) -> tuple[Callable[[Key], bytes | None], Callable[[], tuple[int, int]]]:
     """Return `Reader.get` and `Reader.take_counts`: closures, as attributes would take half as long again."""
     hits = misses = 0
@@ -163,6 +177,10 @@ def _make_get(
         if known is not None and cells[known[1]] == known[2]:
             hits += 1
             return known[0]
+        absence = recall_absence(key)
+        if absence is not None and cells[absence[0]] == absence[1]:
+            misses += 1
+            return None
         value = fetch(key)
         if value is None:
             misses += 1

@@ -44,6 +44,8 @@ Args = TypeVarTuple("Args")
 Done = Literal[True] | None
 
 _ATTEMPTS: Final = 3
+_PATIENT_ATTEMPTS: Final = 8
+_FIRST_PAUSE: Final = 0.001  # seconds; each of the next is twice as long, all of them a quarter of a second
 _NEXT_SCAN: Final = int(Cell.NEXT_SCAN)
 
 
@@ -118,6 +120,7 @@ class Writer:
                 return None
             block = placed
             self.blocks.touch(block)
+        self._cells[bucket_of(raw)] = number
         self._write(txn, raw, key, value, until, block)
         return True
 
@@ -249,8 +252,8 @@ class Writer:
     # --- the memory -------------------------------------------------------------------------------------------
 
     def _change_again(self, work: Callable[[Transaction, int, Unpack[Args]], T], *args: *Args) -> T | None:
-        full, problem, attempts = False, "", 0
-        while attempts < _ATTEMPTS:
+        full, problem, attempts, most = False, "", 0, _ATTEMPTS
+        while attempts < most:
             closings = self.memory.closings
             self.memory.recover()
             txn = self.memory.begin(None, None, True)
@@ -260,9 +263,14 @@ class Writer:
                 result = work(txn, number, *args)
                 txn.commit()
                 return result
+            except lmdb.MapFullError as error:
+                # Somebody reads, and has lost its processor in the middle: what was replaced since then is kept for it.
+                txn.abort()
+                full, problem, most = True, str(error), _PATIENT_ATTEMPTS
+                time.sleep(_FIRST_PAUSE * 2**attempts)
             except (lmdb.Error, NoSpaceError) as error:
                 txn.abort()
-                full, problem = isinstance(error, lmdb.MapFullError | NoSpaceError), str(error)
+                full, problem = isinstance(error, NoSpaceError), str(error)
             except BaseException:
                 txn.abort()
                 raise

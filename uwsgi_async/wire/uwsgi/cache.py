@@ -23,7 +23,12 @@ CACHE_DELETE: Final = 2  # the payload is a key
 CACHE_RAW: Final = (3, 4)  # the payload is vars with ``key`` or ``get``; answered with the value alone
 CACHE_STREAM: Final = 5  # the payload is a key; answered with an empty packet, modifier2 1 or 0, and the value
 CACHE_DUMP: Final = 6
+CACHE_COPY_SET: Final = 10  # in a datagram: a change that another instance has made, see `Copy`
+CACHE_COPY_DELETE: Final = 11
 CACHE_COMMAND: Final = 17  # the payload is a command
+
+MAX_ITEM: Final = 65535  # bytes
+LARGEST_DATAGRAM: Final = 65507  # bytes, over UDP and IPv4
 
 _OK: Final = "ok"
 _DIGITS: Final = 18  # of a number that somebody sends
@@ -107,6 +112,54 @@ def decode_pair(payload: bytes) -> tuple[bytes, bytes]:
             raise BadRequestError(400, "expected an array of key and value")
         items.append(payload[start:at])
     return items[0], items[1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copy:
+    """A change of a cache, for another instance's. ``value``: None = the key was deleted. ``expires``: unix seconds."""
+
+    key: bytes
+    value: bytes | None = None
+    expires: int = 0
+
+
+def encode_copy(copy: Copy) -> bytes:
+    """Return the datagram of a change. Raises ValueError when it is too large for one."""
+    if copy.value is None:
+        return encode_packet(MODIFIER_CACHE, CACHE_COPY_DELETE, _items(copy.key))
+    data = encode_packet(MODIFIER_CACHE, CACHE_COPY_SET, _items(copy.key, copy.value, b"%d" % copy.expires))
+    if len(data) > LARGEST_DATAGRAM:
+        raise ValueError(f"{len(data)} bytes do not fit a datagram")
+    return data
+
+
+def decode_copy(datagram: bytes) -> Copy | None:
+    """Return the change in a datagram; None when it is none, or malformed."""
+    if (
+        len(datagram) < 4
+        or datagram[0] != MODIFIER_CACHE
+        or int.from_bytes(datagram[1:3], "little") != len(datagram) - 4
+    ):
+        return None
+    items = []
+    rest = datagram[4:]
+    while rest:
+        size = int.from_bytes(rest[:2], "little")
+        items.append(rest[2 : 2 + size])
+        if len(rest) < 2 + size:
+            return None
+        rest = rest[2 + size :]
+    if datagram[3] == CACHE_COPY_DELETE and items:
+        return Copy(key=items[0])
+    if datagram[3] == CACHE_COPY_SET and len(items) >= 2:
+        return Copy(key=items[0], value=items[1], expires=_number(items[2].decode("latin-1")) if len(items) > 2 else 0)
+    return None
+
+
+def _items(*items: bytes) -> bytes:
+    if any(len(item) > MAX_ITEM for item in items):
+        raise ValueError(f"an item has more than {MAX_ITEM} bytes")
+    return b"".join(len(item).to_bytes(2, "little") + item for item in items)
 
 
 def _name(text: str) -> str:
