@@ -387,6 +387,7 @@ class Master:
         self._replacing = False
 
     def _reopen_logs(self) -> None:
+        self._holdings.zygote.reopen_log(self._holdings.output.console)
         for generation in self._generations:
             generation.reopen_logs()
 

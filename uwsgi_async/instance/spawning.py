@@ -96,6 +96,11 @@ class Zygote:
         if not self._channel.send(Begin(), channel.fileno(), board.fd):
             raise BrokenError("a fork server cannot be started: the zygote has died at its start")
 
+    def reopen_log(self, console: int) -> None:
+        """Let the process print to the log that is behind ``console`` now."""
+        if self._channel is not None:
+            self._channel.send(Reopen(), console)
+
     def close(self) -> None:
         """Let the process end. The fork servers do not need it."""
         if self._channel is not None:
