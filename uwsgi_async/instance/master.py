@@ -273,6 +273,9 @@ class Master:
         """Note which processes have ended, and put in order what they may have left."""
         self._reaper.collect()
         self._holdings.state.mend()
+        for generation in self._generations:
+            if not generation.board.closed:
+                generation.board.header[Header.ZYGOTE] = self._holdings.zygote.pid
 
     def rotate_log(self) -> None:
         """Rename the log file and begin another, in all processes."""

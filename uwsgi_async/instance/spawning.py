@@ -74,6 +74,11 @@ class Zygote:
     def __repr__(self) -> str:
         return f"<Zygote {'not started' if self._channel is None else self._channel!r}>"
 
+    @property
+    def pid(self) -> int:
+        """0 when there is none."""
+        return 0 if self._child is None or self._child.exit is not None else self._child.pid
+
     def begin(self, channel: socket.socket, board: Scoreboard, reaper: Reaper) -> None:
         """Fork a fork server with this end of its channel. Raises `BrokenError` when no process can be started.
 
@@ -219,6 +224,7 @@ class ForkServer:
             if isinstance(message, Hello):
                 self._child = self._reaper.adopt(message.pid)
                 self._board.header[Header.FORK_SERVER] = message.pid
+                self._board.header[Header.ZYGOTE] = self._holdings.zygote.pid
                 logger.info("spawned the fork server (pid: %d)", message.pid)
             elif isinstance(message, Sources):
                 self._on_sources(message)
