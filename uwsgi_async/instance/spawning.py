@@ -112,6 +112,12 @@ class Zygote:
             self._channel.close()
             self._channel = None
 
+    def kill(self) -> None:
+        """End the process at once."""
+        self.close()
+        if self._child is not None:
+            self._child.kill(signal.SIGKILL)
+
     async def end(self) -> None:
         """Let the process end, and wait until it has; one that hangs is killed."""
         self.close()
@@ -211,6 +217,8 @@ class ForkServer:
                 channel.close()
                 if self._child is not None:
                     self._child.kill(signal.SIGKILL)
+                else:
+                    self._holdings.zygote.kill()  # it may hang
                 raise
             else:
                 self._channel = channel
