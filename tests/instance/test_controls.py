@@ -226,6 +226,20 @@ def test_capital_c_ends_all_workers_until_somebody_comes(place: Path, words: tup
             assert ask(process)["pid"] not in before
 
 
+def test_behind_capital_c_nobody_waits_for_a_request_that_takes_long(place: Path) -> None:
+    with instance(place, "--master-fifo", "fifo") as process:
+        old = ask(process)["pid"]
+        slow = threading.Thread(target=lose, args=(process, "/sleep/1000"))
+        slow.start()
+        process.wait_for("a request sleeps")
+        tell(place, "C")
+        process.wait_for("cheap mode enabled")
+        process.wait_until(lambda: ask(process)["pid"] != old)
+        assert slow.is_alive()
+        assert old in process.family()
+    slow.join()
+
+
 def opened(process: Process) -> list[str]:
     """What is behind each open file descriptor of each process."""
     found = []

@@ -186,7 +186,7 @@ async def _listen(process: WorkerProcess, server: Server, wear: _WearAndTear, as
         if isinstance(message, Drain):
             return message
         if isinstance(message, Retire):
-            wear.report("is to be replaced")
+            wear.report("is to be replaced", asked=True)
         elif isinstance(message, Suspend):
             server.suspend(message.on)
         elif isinstance(message, Publish):
@@ -248,8 +248,8 @@ class _WearAndTear:
         """Report no more: the process ends anyway."""
         self._reported = True
 
-    def report(self, reason: str) -> None:
-        if not self._reported and self._process.step_aside():
+    def report(self, reason: str, *, asked: bool = False) -> None:
+        if (asked or not self._reported) and self._process.step_aside():
             self._reported = self._process.channel.send(Worn(reason))
 
 
