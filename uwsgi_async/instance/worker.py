@@ -49,6 +49,7 @@ from uwsgi_async.instance.listeners import Listener
 from uwsgi_async.instance.loader import finish
 from uwsgi_async.instance.logs.process import ProcessLogs
 from uwsgi_async.instance.names import name_process
+from uwsgi_async.instance.resources import bind_to_cpus
 from uwsgi_async.instance.scoreboard import Field
 from uwsgi_async.instance.server import Server, serve_apps
 from uwsgi_async.instance.sources import SourceReporter
@@ -86,6 +87,7 @@ def work(process: WorkerProcess, assignment: Assignment) -> int:
     try:
         _prepare_signals()
         name_process(assignment.options.names, f"uWSGI worker {process.worker}")
+        bind_to_cpus(assignment.options.resources, process.worker)
         if not process.channel.send(Hello(os.getpid())):
             return 0  # nobody waits for it any more
         with controlled(process):
