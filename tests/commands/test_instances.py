@@ -65,7 +65,7 @@ def test_ps_finds_an_instance_by_every_kind_of_target(place: Path) -> None:
             status, output = run("ps", target, cwd=place)
             assert status == 0, output
             roles[target] = [line.split("  ")[0] for line in output.splitlines()[1:]]
-    assert set(map(tuple, roles.values())) == {("master", "fork server", "worker 1", "worker 2")}
+    assert set(map(tuple, roles.values())) == {("master", "zygote", "fork server", "worker 1", "worker 2")}
 
 
 def test_an_instance_without_a_master_is_found_too(place: Path) -> None:

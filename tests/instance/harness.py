@@ -43,6 +43,8 @@ def application(environ, start_response):
                 pass
     elif path == "/die":
         os._exit(7)
+    elif path == "/raise":
+        raise ValueError("too large")
     elif path == "/exit":
         sys.exit(3)
     elif path == "/grow":

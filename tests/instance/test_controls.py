@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import threading
+from contextlib import suppress
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -225,6 +226,29 @@ def test_capital_c_ends_all_workers_until_somebody_comes(place: Path, words: tup
             assert ask(process)["pid"] not in before
 
 
+def test_behind_capital_c_nobody_waits_for_a_request_that_takes_long(place: Path) -> None:
+    with instance(place, "--master-fifo", "fifo") as process:
+        old = ask(process)["pid"]
+        slow = threading.Thread(target=lose, args=(process, "/sleep/1000"))
+        slow.start()
+        process.wait_for("a request sleeps")
+        tell(place, "C")
+        process.wait_for("cheap mode enabled")
+        process.wait_until(lambda: ask(process)["pid"] != old)
+        assert slow.is_alive()
+        assert old in process.family()
+    slow.join()
+
+
+def opened(process: Process) -> list[str]:
+    """What is behind each open file descriptor of each process."""
+    found = []
+    for pid in process.family():
+        with suppress(OSError):  # it has ended meanwhile
+            found += [os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir()]
+    return found
+
+
 def test_capital_l_rotates_the_log(place: Path) -> None:
     log = place / "app.log"
     with starting(place, "--master-fifo", "fifo", "--logto", "app.log", "--log-backupname", "old.log") as process:
@@ -235,6 +259,7 @@ def test_capital_l_rotates_the_log(place: Path) -> None:
         ask(process)
         process.wait_until(lambda: "GET / " in log.read_text())
         assert "spawned worker 1" in (place / "old.log").read_text()
+        process.wait_until(lambda: str(place / "old.log") not in opened(process))
 
 
 def test_q_finishes_the_running_requests(place: Path) -> None:

@@ -209,6 +209,18 @@ def test_harakiri_verbose_logs_the_whole_stack(place: Path) -> None:
         process.wait_for(r"HARAKIRI on .*it was waiting at .*\n  File (.*\n)+.*app\.py\", line \d+, in application")
 
 
+def test_an_app_that_has_raised_gets_a_new_process_and_no_other_request_is_lost(place: Path) -> None:
+    with instance(place, "--reload-on-exception-repr", "ValueError: too large") as process:
+        slow = Client(process, "/sleep/0.5")
+        process.wait_for("a request sleeps")
+        old = ask(process)["pid"]
+        assert status(process, "/raise") == 500
+        process.wait_for(r"has raised an exception \(GET '/raise': ValueError\('too large'\); reload-on-exception\)")
+        process.wait_until(lambda: ask(process)["pid"] != old)
+        slow.join()
+        assert slow.answer is not None
+
+
 def test_an_app_that_exits_ends_its_worker_but_no_other_request(place: Path) -> None:
     with instance(place) as process:
         slow = Client(process, "/sleep/0.5")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from uwsgi_async.instance.backoff import SHORT_LIFE, Backoff
 from uwsgi_async.instance.hanging import Condition, verdict
-from uwsgi_async.instance.limits import Wear, worn_out
+from uwsgi_async.instance.limits import Wear, wears_out, worn_out
 from uwsgi_async.options.build import build
 from uwsgi_async.options.settings import Options, ProcessOptions
 
@@ -121,3 +122,24 @@ def test_a_still_loop_has_its_limit_and_the_graceful_timeout(still: float, harak
 @given(st.floats(0, 1e9))
 def test_without_harakiri_a_loop_may_stand_still(still: float) -> None:
     assert verdict(dataclasses.replace(WELL, still=still), build()) is None
+
+
+@pytest.mark.parametrize(
+    ("keywords", "meant"),
+    [
+        ({"reload_on_exception": True}, [True, True, True]),
+        ({"reload_on_exception_type": ("ValueError", "KeyError")}, [True, True, False]),
+        ({"reload_on_exception_value": "too large"}, [True, False, True]),
+        ({"reload_on_exception_repr": "ValueError: too large"}, [True, False, False]),
+    ],
+)
+def test_an_exception_that_wears_out_is_known_by_its_class_its_text_or_both(
+    keywords: dict[str, Any], meant: list[bool]
+) -> None:
+    is_meant = wears_out(build(**keywords).reload)
+    assert is_meant is not None
+    assert [is_meant(error) for error in (ValueError("too large"), ValueError("else"), OSError("too large"))] == meant
+
+
+def test_without_such_an_option_no_exception_wears_out() -> None:
+    assert wears_out(build().reload) is None

@@ -7,7 +7,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -15,7 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests import load
-from tests.command import program
+from tests.command import Process, program
 from tests.instance.harness import (
     APP,
     ask,
@@ -119,7 +120,9 @@ def test_a_reload_that_is_asked_for_during_the_start_comes_after_it(place: Path)
         await_reload(process)
 
 
-def test_a_reload_that_hangs_gives_way_to_the_next(place: Path) -> None:
+@contextmanager
+def impatient_instance(place: Path) -> Iterator[Process]:
+    """An instance in which a reload gives way at once to the next one."""
     code = (
         "import sys; from uwsgi_async.instance import master; master._PATIENCE = 0.0; "
         "from uwsgi_async.cli import main; sys.exit(main())"
@@ -127,6 +130,12 @@ def test_a_reload_that_hangs_gives_way_to_the_next(place: Path) -> None:
     words = ("--http-socket", "127.0.0.1:0", "--master", "app.py")
     with program(sys.executable, "-c", code, *words, cwd=place) as process:
         process.url = process.wait_for(r"http://127\.0\.0\.1:\d+")[0]
+        process.wait_until(lambda: ask(process)["ready"])
+        yield process
+
+
+def test_a_reload_that_hangs_gives_way_to_the_next(place: Path) -> None:
+    with impatient_instance(place) as process:
         before = process.family()
         (place / "app.py").write_text("import time; print('hanging', flush=True); time.sleep(1000)")
         hang_up(process)
@@ -296,6 +305,38 @@ def test_a_dead_zygote_is_replaced_when_a_fork_server_is_wanted(place: Path) -> 
         await_reload(process)
         await_version(process, 20)
         assert process.output.count("spawned the zygote") == 2
+
+
+def test_a_zygote_that_dies_before_it_has_forked_is_replaced(place: Path) -> None:
+    with instance(place) as process:
+        zygote = pid_of(process, "zygote")
+        os.kill(zygote, signal.SIGSTOP)
+        change(place)
+        hang_up(process)
+        process.wait_for("SIGHUP received: reloading")
+        os.kill(zygote, signal.SIGKILL)
+        await_reload(process)
+        await_version(process, 20)
+
+
+def test_a_zygote_that_hangs_is_replaced_when_its_reload_gives_way(place: Path) -> None:
+    with impatient_instance(place) as process:
+        os.kill(pid_of(process, "zygote"), signal.SIGSTOP)
+        change(place)
+        hang_up(process)
+        process.wait_for("SIGHUP received: reloading")
+        hang_up(process)
+        process.wait_for(r"the reload that still runs after \d+ s is given up")
+        await_reload(process)
+        await_version(process, 20)
+
+
+def test_a_zygote_that_hangs_does_not_keep_the_instance_from_ending(place: Path) -> None:
+    with instance(place) as process:
+        os.kill(pid_of(process, "zygote"), signal.SIGSTOP)
+        process.popen.send_signal(signal.SIGTERM)
+        assert process.end() == 0
+        process.wait_until(lambda: gone(process))
 
 
 def test_a_library_that_has_changed_is_imported_anew(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

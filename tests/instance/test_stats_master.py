@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.command import COMMAND, Process, program, server
+from tests.instance.harness import pid_of
 from tests.instance.stats_values import look, read
 from uwsgi_async.instance.statistics.server import local_address
 
@@ -175,7 +176,13 @@ def test_any_worker_can_tell_of_the_whole_instance(place: Path) -> None:
     with instance(place) as process:
         state, pid, roles = json.loads(process.get("/statistics"))
     assert (state, pid) == ("serving", process.popen.pid)
-    assert roles == ["master", "fork server", "worker 1", "worker 2"]
+    assert roles == ["master", "zygote", "fork server", "worker 1", "worker 2"]
+
+
+def test_a_zygote_that_is_gone_is_not_told_any_more(place: Path) -> None:
+    with instance(place) as process:
+        os.kill(pid_of(process, "zygote"), signal.SIGKILL)
+        process.wait_until(lambda: "zygote" not in json.loads(process.get("/statistics"))[2])
 
 
 def test_the_socket_file_is_gone_with_the_instance(place: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.command import Process, server
-from tests.instance.harness import APP
+from tests.instance.harness import APP, lose
 
 
 class Manager:
@@ -25,6 +26,16 @@ class Manager:
         while "WATCHDOG" in (message := self.next()):
             pass
         return message
+
+    def wait_for_silence(self) -> None:
+        """Read until nothing has come for a second."""
+        self._sock.settimeout(1)
+        for _ in range(1000):
+            try:
+                self.next()
+            except TimeoutError:
+                return
+        pytest.fail("the signs of life go on")
 
     def next(self) -> dict[str, str]:
         return dict(line.split("=", 1) for line in self._sock.recv(4096).decode().split("\n"))
@@ -86,3 +97,14 @@ def test_the_watchdog_is_fed(
     monkeypatch.setenv("WATCHDOG_USEC", "100000")
     with serving(tmp_path, *words):
         assert [message for _ in range(6) if "WATCHDOG" in (message := manager.next())].count({"WATCHDOG": "1"}) >= 4
+
+
+def test_without_a_master_the_watchdog_sees_that_the_loop_hangs(
+    tmp_path: Path, manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WATCHDOG_USEC", "100000")
+    with serving(tmp_path, "--blocking-limit", "0") as process:
+        slow = threading.Thread(target=lose, args=(process, "/hang"))
+        slow.start()
+        manager.wait_for_silence()
+    slow.join()

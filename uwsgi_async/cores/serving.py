@@ -36,7 +36,8 @@ class Service:
     """What the requests of a worker share. The log may be exchanged while requests run.
 
     ``log``: called with each request that has ended; with ``log_all`` False only with those that asked for it.
-    ``on_end``: called with each request that has ended; None where nobody waits for that.
+    ``on_end``: called with each request that has ended; None where nobody waits for that. ``wears_out``: whether the
+    process is to be replaced when the app has raised this; None: never.
     """
 
     handler: Handler
@@ -44,6 +45,7 @@ class Service:
     log: Callable[[Request], None]
     log_all: bool
     on_end: Callable[[Request], None] | None = None
+    wears_out: Callable[[BaseException], bool] | None = None
 
 
 async def serve_request(service: Service, request: Request) -> float:
@@ -75,6 +77,8 @@ async def serve_request(service: Service, request: Request) -> float:
         request.app_failed = True
         if isinstance(error, SystemExit):  # the process ends, but not with the requests of others
             request.connection.pool.worn = f"has been ended by its app ({_name(request)}: {error!r})"
+        elif service.wears_out is not None and service.wears_out(error):
+            request.connection.pool.worn = f"has raised an exception ({_name(request)}: {error!r}; reload-on-exception)"
         logger.exception("%s: the app raised an error", _name(request))
         if core.killed:
             _log_harakiri(request, error)

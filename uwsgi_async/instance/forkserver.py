@@ -117,6 +117,8 @@ def _open_log(options: Options, console: int, *pipe: int) -> ProcessLogs:
     """Let this process log as the options say. ``pipe``: the ends of the one to print through, if there is one."""
     os.set_inheritable(console, False)
     logs = ProcessLogs(options.loggers, inherited=console)
+    if logs.console != console:
+        os.close(console)  # it would keep a file open that is moved away and removed
     logs.take_streams()
     if pipe:
         logs.print_to_master(*pipe)

@@ -157,11 +157,13 @@ class Keeper:
         return self._wanted
 
     def run(self) -> None:
-        """Begin; after `end`, when its last process has ended."""
+        """Begin; after `end`, when its last process has ended or makes room for another one."""
         self._wanted = True
         if not self._running:
             self._running = True
             self._shared.tasks.start_soon(self._run, name=f"worker {self.number}")
+        elif self.current is not None and self.current.draining and not self.current.aside:
+            self.current.channel.send(Retire())  # its requests may take long
 
     def end(self, hand_over: bool) -> None:
         """Let the processes end. ``hand_over``: other workers go on, and get their idle connections."""

@@ -1,13 +1,15 @@
 """When a worker is worn out, so that another one takes its place: after so many requests, so much time, so much memory.
 
-What lives here: `worn_out`, which decides and does nothing. What does not: acting on it (`worker`), the limits that the
-master keeps because the worker may not be able to (`hanging`).
+What lives here: `worn_out` and `wears_out`, which decide and do nothing. What does not: acting on it (`worker`), the
+limits that the master keeps because the worker may not be able to (`hanging`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from uwsgi_async.options.reloading import ReloadOptions
 from uwsgi_async.options.settings import ProcessOptions
 
 MEGABYTE = 1 << 20
@@ -46,3 +48,28 @@ def worn_out(options: ProcessOptions, wear: Wear) -> str | None:
         if limit and size >= limit * MEGABYTE:
             return f"uses {size // MEGABYTE} MB of the {limit} that it may (option {name})"
     return None
+
+
+def wears_out(options: ReloadOptions) -> Callable[[BaseException], bool] | None:
+    """Return what tells whether an app that has raised this needs a new process; None: never.
+
+    As uWSGI says it: 2.0.31 compares the exception's text with all three lists (core/exceptions.c).
+    """
+    kinds, texts, both = (
+        frozenset(names)
+        for names in (
+            options.reload_on_exception_type,
+            options.reload_on_exception_value,
+            options.reload_on_exception_repr,
+        )
+    )
+    if options.reload_on_exception:
+        return lambda _error: True
+    if not (kinds or texts or both):
+        return None
+
+    def is_meant(error: BaseException) -> bool:
+        kind, text = type(error).__name__, str(error)
+        return kind in kinds or text in texts or f"{kind}: {text}" in both
+
+    return is_meant

@@ -273,6 +273,9 @@ class Master:
         """Note which processes have ended, and put in order what they may have left."""
         self._reaper.collect()
         self._holdings.state.mend()
+        for generation in self._generations:
+            if not generation.board.closed:
+                generation.board.header[Header.ZYGOTE] = self._holdings.zygote.pid
 
     def rotate_log(self) -> None:
         """Rename the log file and begin another, in all processes."""
@@ -387,6 +390,7 @@ class Master:
         self._replacing = False
 
     def _reopen_logs(self) -> None:
+        self._holdings.zygote.reopen_log(self._holdings.output.console)
         for generation in self._generations:
             generation.reopen_logs()
 

@@ -34,6 +34,7 @@ class Header(IntEnum):
     RELOADS = 5
     STARTED = 6
     FAILED_RELOADS = 7
+    ZYGOTE = 8
 
 
 class State(IntEnum):

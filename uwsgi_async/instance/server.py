@@ -43,9 +43,11 @@ from uwsgi_async.instance.control import SingleProcess
 from uwsgi_async.instance.dynamic import DynamicOptions
 from uwsgi_async.instance.hooks import await_hook, call_hook, with_hook
 from uwsgi_async.instance.information import magic_table, opt_of
+from uwsgi_async.instance.limits import wears_out
 from uwsgi_async.instance.listeners import Listener, Protocol, open_listener, systemd_fds
 from uwsgi_async.instance.packets import packet_handlers, served_modifiers
 from uwsgi_async.instance.requestlog import RequestLog
+from uwsgi_async.instance.resources import bind_to_cpus
 from uwsgi_async.instance.signalling import SingleSignals
 from uwsgi_async.instance.standing import find_owner, take_place
 from uwsgi_async.instance.state import SharedState
@@ -191,6 +193,7 @@ async def serve(
         state = SharedState.create(options)
         stack.callback(state.close)
         stack.enter_context(state.used())
+        bind_to_cpus(options.resources, 1)
         module = stack.enter_context(installed(make_module(information(options, listeners))))
         process = SingleProcess(listeners, options.cores.cores, state)
         state.observe(process.glance)
@@ -355,7 +358,7 @@ def _handler(apps: Apps, options: Options) -> Handler:
 
 def _service(options: Options, handler: Handler, on_end: Callable[[Request], None] | None) -> Service:
     log = RequestLog(options.log, os.getpid(), worker_id())
-    return Service(handler, options.cores.limit_post, log, log.always, on_end)
+    return Service(handler, options.cores.limit_post, log, log.always, on_end, wears_out(options.reload))
 
 
 def _protocols(options: Options, listeners: Sequence[Listener], service: Service) -> dict[_Place, ConnectionProtocol]:

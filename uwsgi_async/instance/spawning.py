@@ -74,6 +74,11 @@ class Zygote:
     def __repr__(self) -> str:
         return f"<Zygote {'not started' if self._channel is None else self._channel!r}>"
 
+    @property
+    def pid(self) -> int:
+        """0 when there is none."""
+        return 0 if self._child is None or self._child.exit is not None else self._child.pid
+
     def begin(self, channel: socket.socket, board: Scoreboard, reaper: Reaper) -> None:
         """Fork a fork server with this end of its channel. Raises `BrokenError` when no process can be started.
 
@@ -96,11 +101,22 @@ class Zygote:
         if not self._channel.send(Begin(), channel.fileno(), board.fd):
             raise BrokenError("a fork server cannot be started: the zygote has died at its start")
 
+    def reopen_log(self, console: int) -> None:
+        """Let the process print to the log that is behind ``console`` now."""
+        if self._channel is not None:
+            self._channel.send(Reopen(), console)
+
     def close(self) -> None:
         """Let the process end. The fork servers do not need it."""
         if self._channel is not None:
             self._channel.close()
             self._channel = None
+
+    def kill(self) -> None:
+        """End the process at once."""
+        self.close()
+        if self._child is not None:
+            self._child.kill(signal.SIGKILL)
 
     async def end(self) -> None:
         """Let the process end, and wait until it has; one that hangs is killed."""
@@ -201,6 +217,8 @@ class ForkServer:
                 channel.close()
                 if self._child is not None:
                     self._child.kill(signal.SIGKILL)
+                else:
+                    self._holdings.zygote.kill()  # it may hang
                 raise
             else:
                 self._channel = channel
@@ -214,6 +232,7 @@ class ForkServer:
             if isinstance(message, Hello):
                 self._child = self._reaper.adopt(message.pid)
                 self._board.header[Header.FORK_SERVER] = message.pid
+                self._board.header[Header.ZYGOTE] = self._holdings.zygote.pid
                 logger.info("spawned the fork server (pid: %d)", message.pid)
             elif isinstance(message, Sources):
                 self._on_sources(message)

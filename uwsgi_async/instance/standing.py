@@ -18,6 +18,7 @@ from pathlib import Path
 from uwsgi_async.errors import UsageError
 from uwsgi_async.instance.ownfile import OwnFile
 from uwsgi_async.instance.requestlog import configured_logs
+from uwsgi_async.instance.resources import limit_resources
 from uwsgi_async.options.settings import Options
 from uwsgi_async.options.system import SystemOptions
 
@@ -91,10 +92,11 @@ def find_owner(option: str, text: str) -> tuple[int, int]:
 
 
 def take_place(options: Options, stack: ExitStack) -> list[OwnFile]:
-    """Write the pidfiles and change the user, in uWSGI's order; return the files, which ``stack`` removes.
+    """Limit resources, write the pidfiles and change the user, in uWSGI's order; return the files.
 
-    Call it when the sockets are open: they may need what only root may. Raises `UsageError`.
+    ``stack`` removes them. Call it when the sockets are open: they may need what only root may. Raises `UsageError`.
     """
+    limit_resources(options.resources)
     files = []
     if options.process.pidfile is not None:
         files.append(write_pidfile("pidfile", options.process.pidfile))

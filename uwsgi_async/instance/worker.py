@@ -49,6 +49,7 @@ from uwsgi_async.instance.listeners import Listener
 from uwsgi_async.instance.loader import finish
 from uwsgi_async.instance.logs.process import ProcessLogs
 from uwsgi_async.instance.names import name_process
+from uwsgi_async.instance.resources import bind_to_cpus
 from uwsgi_async.instance.scoreboard import Field
 from uwsgi_async.instance.server import Server, serve_apps
 from uwsgi_async.instance.sources import SourceReporter
@@ -86,6 +87,7 @@ def work(process: WorkerProcess, assignment: Assignment) -> int:
     try:
         _prepare_signals()
         name_process(assignment.options.names, f"uWSGI worker {process.worker}")
+        bind_to_cpus(assignment.options.resources, process.worker)
         if not process.channel.send(Hello(os.getpid())):
             return 0  # nobody waits for it any more
         with controlled(process):
@@ -186,7 +188,7 @@ async def _listen(process: WorkerProcess, server: Server, wear: _WearAndTear, as
         if isinstance(message, Drain):
             return message
         if isinstance(message, Retire):
-            wear.report("is to be replaced")
+            wear.report("is to be replaced", asked=True)
         elif isinstance(message, Suspend):
             server.suspend(message.on)
         elif isinstance(message, Publish):
@@ -248,8 +250,8 @@ class _WearAndTear:
         """Report no more: the process ends anyway."""
         self._reported = True
 
-    def report(self, reason: str) -> None:
-        if not self._reported and self._process.step_aside():
+    def report(self, reason: str, *, asked: bool = False) -> None:
+        if (asked or not self._reported) and self._process.step_aside():
             self._reported = self._process.channel.send(Worn(reason))
 
 

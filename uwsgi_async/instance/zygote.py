@@ -20,7 +20,8 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from uwsgi_async.instance import forkserver
-from uwsgi_async.instance.channel import Begin, Channel
+from uwsgi_async.instance.channel import Begin, Channel, Reopen
+from uwsgi_async.instance.logs.loggers import STREAMS
 from uwsgi_async.instance.spawning import zygote_command
 
 
@@ -48,6 +49,9 @@ def main(fd: int, loop: str) -> int:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(status)  # not through the frames of this process
+        if isinstance(message, Reopen):  # a file that was moved away shall not stay open here
+            for stream in STREAMS:
+                os.dup2(fds[0], stream, inheritable=True)
         for each in fds:
             os.close(each)
 

@@ -40,6 +40,18 @@ class ReloadOptions:
     py_auto_reload_ignore: tuple[str, ...] = option(
         (), "py-auto-reload-ignore", repeat=True, help="py-autoreload does not look at this module"
     )
+    reload_on_exception: bool = option(
+        False, "reload-on-exception", help="replace a worker when its app has raised an exception"
+    )
+    reload_on_exception_type: tuple[str, ...] = option(
+        (), "reload-on-exception-type", repeat=True, help="the same for an exception of this class, such as MemoryError"
+    )
+    reload_on_exception_value: tuple[str, ...] = option(
+        (), "reload-on-exception-value", repeat=True, help="the same for an exception with this text"
+    )
+    reload_on_exception_repr: tuple[str, ...] = option(
+        (), "reload-on-exception-repr", repeat=True, help="the same for both, such as ValueError: too large"
+    )
     exit_on_reload: bool = option(False, "exit-on-reload", help="stop instead of reloading: somebody else starts again")
     master_fifo: tuple[str, ...] = option(
         (),

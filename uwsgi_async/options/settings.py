@@ -14,6 +14,7 @@ from uwsgi_async.options.declare import option
 from uwsgi_async.options.loading import AppOptions, LoadOptions, StaticOptions
 from uwsgi_async.options.loggers import LoggerOptions, NameOptions
 from uwsgi_async.options.reloading import ReloadOptions
+from uwsgi_async.options.resources import ResourceOptions
 from uwsgi_async.options.signals import SignalOptions
 from uwsgi_async.options.stats import StatsOptions
 from uwsgi_async.options.system import SystemOptions
@@ -429,6 +430,7 @@ class Options:
     cache: CacheOptions = field(default_factory=CacheOptions)
     cheaper: CheaperOptions = field(default_factory=CheaperOptions)
     system: SystemOptions = field(default_factory=SystemOptions)
+    resources: ResourceOptions = field(default_factory=ResourceOptions)
     stats: StatsOptions = field(default_factory=StatsOptions)
     log: LogOptions = field(default_factory=LogOptions)
     loggers: LoggerOptions = field(default_factory=LoggerOptions)

@@ -27,6 +27,11 @@ class Collector:
     def __repr__(self) -> str:
         return f"<Collector of {len(self._pipes)} pipes>"
 
+    @property
+    def console(self) -> int:
+        """The descriptor of the log without loggers."""
+        return self._logs.console
+
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Read until cancelled, and then what is left in the pipes: their writers have ended by then."""
         try:

@@ -165,6 +165,8 @@ def _processes(
         yield _process("instance", master, state)
         return
     yield _process("master", master, state)
+    if header[Header.ZYGOTE]:
+        yield _process("zygote", header[Header.ZYGOTE], "waiting")
     yield _process("fork server", fork_server, "waiting")
     for worker in workers:
         if worker.pid:
