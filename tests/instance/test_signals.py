@@ -142,6 +142,16 @@ def test_no_signal_of_a_storm_of_100000_is_lost(running: Instance) -> None:
     assert [line[:2] for line in running.wait_for(100)] == [(12, 2)] * 100
 
 
+def test_who_raises_into_a_full_queue_waits_and_none_is_lost(place: Path) -> None:
+    with instance(place, "--processes", "2", "--signal-bufsize", "5", "--stats", str(place / "stats")) as process:
+        running = Instance(process, place)
+        senders = [Storm(running, 3, 500) for _ in range(3)]
+        for sender in senders:
+            sender.join()
+        assert Counter(line[:2] for line in running.wait_for(1500)) == {(3, 2): 1500}
+        assert stats(place)["signals"]["unrouted"] == 0
+
+
 class Storm(Client):
     """A request that raises many signals, in a thread."""
 

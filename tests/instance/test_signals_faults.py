@@ -140,3 +140,24 @@ def test_no_signal_of_a_storm_is_lost_when_the_worker_is_killed_from_outside_aga
         assert (handled(), stats(place)["signals"]["unrouted"]) == (raised, 0)
         assert len(running.lines()) >= raised
         assert {line[1] for line in running.lines()} == {2}
+
+
+def test_what_was_delivered_to_a_worker_that_is_killed_before_any_handler_runs_once_in_the_next_one(
+    place: Path,
+) -> None:
+    with instance(place, "--processes", "2", "--stats", str(place / "stats")) as process:
+        running = Instance(process, place)
+        killed = running.pids()[2]
+        os.kill(killed, signal.SIGSTOP)
+        running.call("storm", 3, 50)
+
+        def are_all_in_its_channel() -> bool:
+            told = stats(place)["signals"]
+            return (told["routed"], told["waiting"]) == (50, 0)
+
+        process.wait_until(are_all_in_its_channel)
+        os.kill(killed, signal.SIGKILL)
+        running.wait_for(50)
+        process.wait_until(lambda: sum(each["handled"] for each in stats(place)["signals"]["signals"]) == 50)
+        assert Counter(line[:2] for line in running.lines()) == {(3, 2): 50}
+        assert {line[2] for line in running.lines()} == {running.pids()[2]} != {killed}
