@@ -71,7 +71,7 @@ def cache_get(key: Key, cache: str = "") -> bytes | None:
     get = _gets.get(cache)
     if get is not None:
         return get(key)
-    return _elsewhere(cache, "get", None, lambda remote: remote.get(key))
+    return _elsewhere(cache, "get", None, RemoteCache.get, key)
 
 
 def cache_set(key: Key, value: Key, expires: int = 0, cache: str = "") -> Done:
@@ -79,7 +79,7 @@ def cache_set(key: Key, value: Key, expires: int = 0, cache: str = "") -> Done:
     local = _caches.get(cache)
     if local is not None:
         return local.put(key, value, expires, False)
-    return _elsewhere(cache, "set", None, lambda remote: remote.put(key, value, expires, False))
+    return _elsewhere(cache, "set", None, RemoteCache.put, key, value, expires, False)
 
 
 def cache_update(key: Key, value: Key, expires: int = 0, cache: str = "") -> Done:
@@ -87,7 +87,7 @@ def cache_update(key: Key, value: Key, expires: int = 0, cache: str = "") -> Don
     local = _caches.get(cache)
     if local is not None:
         return local.put(key, value, expires, True)
-    return _elsewhere(cache, "update", None, lambda remote: remote.put(key, value, expires, True))
+    return _elsewhere(cache, "update", None, RemoteCache.put, key, value, expires, True)
 
 
 def cache_del(key: Key, cache: str = "") -> Done:
@@ -95,7 +95,7 @@ def cache_del(key: Key, cache: str = "") -> Done:
     local = _caches.get(cache)
     if local is not None:
         return local.delete(key)
-    return _elsewhere(cache, "delete", None, lambda remote: remote.delete(key))
+    return _elsewhere(cache, "delete", None, RemoteCache.delete, key)
 
 
 def cache_exists(key: Key, cache: str = "") -> Done:
@@ -103,7 +103,7 @@ def cache_exists(key: Key, cache: str = "") -> Done:
     local = _caches.get(cache)
     if local is not None:
         return local.exists(key)
-    return _elsewhere(cache, "exists", None, lambda remote: remote.exists(key))
+    return _elsewhere(cache, "exists", None, RemoteCache.exists, key)
 
 
 def cache_clear(cache: str = "") -> Done:
@@ -111,7 +111,7 @@ def cache_clear(cache: str = "") -> Done:
     local = _caches.get(cache)
     if local is not None:
         return local.clear()
-    return _elsewhere(cache, "clear", None, lambda remote: remote.clear())
+    return _elsewhere(cache, "clear", None, RemoteCache.clear)
 
 
 def cache_inc(key: Key, n: int = 1, expires: int = 0, cache: str = "") -> Done:
@@ -123,7 +123,7 @@ def cache_inc(key: Key, n: int = 1, expires: int = 0, cache: str = "") -> Done:
     local = _caches.get(cache)
     if local is not None:
         return local.calculate(key, operator.add, n, expires)
-    return _elsewhere(cache, "inc", None, lambda remote: remote.calculate(key, "inc", n, expires))
+    return _elsewhere(cache, "inc", None, RemoteCache.calculate, key, "inc", n, expires)
 
 
 def cache_dec(key: Key, n: int = 1, expires: int = 0, cache: str = "") -> Done:
@@ -131,7 +131,7 @@ def cache_dec(key: Key, n: int = 1, expires: int = 0, cache: str = "") -> Done:
     local = _caches.get(cache)
     if local is not None:
         return local.calculate(key, operator.sub, n, expires)
-    return _elsewhere(cache, "dec", None, lambda remote: remote.calculate(key, "dec", n, expires))
+    return _elsewhere(cache, "dec", None, RemoteCache.calculate, key, "dec", n, expires)
 
 
 def cache_mul(key: Key, n: int = 2, expires: int = 0, cache: str = "") -> Done:
@@ -139,7 +139,7 @@ def cache_mul(key: Key, n: int = 2, expires: int = 0, cache: str = "") -> Done:
     local = _caches.get(cache)
     if local is not None:
         return local.calculate(key, operator.mul, n, expires)
-    return _elsewhere(cache, "mul", None, lambda remote: remote.calculate(key, "mul", n, expires))
+    return _elsewhere(cache, "mul", None, RemoteCache.calculate, key, "mul", n, expires)
 
 
 def cache_div(key: Key, n: int = 2, expires: int = 0, cache: str = "") -> Done:
@@ -147,7 +147,7 @@ def cache_div(key: Key, n: int = 2, expires: int = 0, cache: str = "") -> Done:
     local = _caches.get(cache)
     if local is not None:
         return local.calculate(key, quotient, n, expires)
-    return _elsewhere(cache, "div", None, lambda remote: remote.calculate(key, "div", n, expires))
+    return _elsewhere(cache, "div", None, RemoteCache.calculate, key, "div", n, expires)
 
 
 def cache_num(key: Key, cache: str = "") -> int:
@@ -155,7 +155,7 @@ def cache_num(key: Key, cache: str = "") -> int:
     local = _caches.get(cache)
     if local is not None:
         return local.num(key)
-    return _elsewhere(cache, "num", 0, lambda remote: remote.num(key))
+    return _elsewhere(cache, "num", 0, RemoteCache.num, key)
 
 
 def cache_keys(cache: str = "") -> list[bytes]:
@@ -176,7 +176,7 @@ def _use(caches: dict[str, LocalCache]) -> None:
     _gets.update((name, cache.get) for name, cache in caches.items())
 
 
-def _elsewhere(cache: str, name: str, missing: T, call: Callable[[RemoteCache], Coroutine[Any, Any, T]]) -> T:
+def _elsewhere(cache: str, name: str, missing: T, call: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
     """Ask another instance; a cache that is not there, here or elsewhere, answers ``missing``."""
     _check_name(cache)
     if "@" not in cache:
@@ -184,9 +184,9 @@ def _elsewhere(cache: str, name: str, missing: T, call: Callable[[RemoteCache], 
     try:
         remote = split_name(cache)
         try:
-            return wait_for(call, remote, name=f"remote_cache({cache!r}).{name}")
+            return wait_for(call, remote, *args, name=f"remote_cache({cache!r}).{name}")
         except NoLoopError:  # the app is being imported: nothing else runs in this process
-            return anyio.run(call, remote)
+            return anyio.run(call, remote, *args)
     except (PeerError, AddressError):
         return missing
 

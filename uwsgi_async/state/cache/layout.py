@@ -23,7 +23,7 @@ class Cell(IntEnum):
 
     ``NEXT_SCAN``: unix seconds when something may have expired; 0 = nothing will. ``PENDING``: the transaction that
     has last changed the blocks; see `blocks`. ``POSITION``: where the search for free blocks begins. ``RESERVED``:
-    bytes of a store that have their place on the disk. ``BUSY``: a hint that somebody writes; see `quick`.
+    bytes of a store that have their place on the disk.
     """
 
     NEXT_SCAN = 0
@@ -34,7 +34,6 @@ class Cell(IntEnum):
     PENDING = 5
     POSITION = 6
     RESERVED = 7
-    BUSY = 8
 
 
 VERSIONS: Final = 16  # the first of the cells that tell whether a remembered value is still good

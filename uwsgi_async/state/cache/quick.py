@@ -6,10 +6,6 @@ whatever is wrong with the arguments, when there may be no room, and when LMDB s
 what the long way has in functions of its own, because each call of a Python function costs a tenth of the whole; their
 test is that both ways answer the same (the state machine and the comparison with real uWSGI run over caches of both
 kinds).
-
-LMDB's lock puts who has to wait to sleep, and to sleep and wake up takes ten times as long as to write. So who is about
-to write looks at the cell ``BUSY`` first, and while somebody writes looks again for a few microseconds. It is a hint:
-nothing depends on it, and one that a dead process has left costs the next writer these microseconds.
 """
 
 from __future__ import annotations
@@ -22,7 +18,7 @@ from typing import Any, Final
 import lmdb
 
 from uwsgi_async.state.cache.counting import NUMBER_SIZE, Operation
-from uwsgi_async.state.cache.layout import LONGEST_RAW_KEY, Cell, bucket_of
+from uwsgi_async.state.cache.layout import LONGEST_RAW_KEY, bucket_of
 from uwsgi_async.state.cache.reading import Key, as_bytes
 from uwsgi_async.state.cache.writing import Done, Writer
 
@@ -35,8 +31,6 @@ _COUNTED: Final = struct.Struct(f"<{_HEAD.size}sq")
 _NEVER: Final = bytes(_HEAD.size)
 _CENTURIES: Final = 1 << 40  # seconds
 _MOST_PLACES: Final = 1024
-_BUSY: Final = int(Cell.BUSY)
-_LOOKS: Final = 200  # at the cell, before LMDB's lock is waited for
 
 
 class Places:
@@ -83,10 +77,7 @@ def quick_put(writer: Writer, places: Places, until_of: Callable[[int], int], sl
             until = int(now()) + expires
         else:
             until = until_of(expires)
-        if cells[_BUSY]:
-            _wait_a_little(cells)
         txn = memory.begin(None, None, True)
-        cells[_BUSY] = 1
         try:
             number = txn.id()
             if number < writer.roomy_until:
@@ -95,10 +86,8 @@ def quick_put(writer: Writer, places: Places, until_of: Callable[[int], int], sl
                     if until:
                         writer.note_expiry(until)
                     txn.commit()
-                    cells[_BUSY] = 0
                     return True
                 txn.abort()
-                cells[_BUSY] = 0
                 return None
             txn.abort()
         except lmdb.Error:  # told, or put right, by the long way
@@ -121,18 +110,13 @@ def quick_delete(writer: Writer, places: Places, slowly: Delete) -> Delete:
         if place is None:
             return slowly(key)
         raw, cell = place
-        if cells[_BUSY]:
-            _wait_a_little(cells)
         txn = memory.begin(None, None, True)
-        cells[_BUSY] = 1
         try:
             if txn.delete(raw):
                 cells[cell] = txn.id()
                 txn.commit()
-                cells[_BUSY] = 0
                 return True
             txn.abort()
-            cells[_BUSY] = 0
             return None
         except lmdb.Error:  # told, or put right, by the long way
             txn.abort()
@@ -155,10 +139,7 @@ def quick_calculate(writer: Writer, places: Places, slowly: Calculate) -> Calcul
         if place is None or operand.__class__ is not int:
             return slowly(key, operation, operand, expires)
         raw, cell = place
-        if cells[_BUSY]:
-            _wait_a_little(cells)
         txn = memory.begin(None, None, True)
-        cells[_BUSY] = 1
         try:
             found = txn.get(raw)
             if found is not None and len(found) == size:
@@ -167,7 +148,6 @@ def quick_calculate(writer: Writer, places: Places, slowly: Calculate) -> Calcul
                 cells[cell] = txn.id()
                 txn.put(raw, stored)
                 txn.commit()
-                cells[_BUSY] = 0
                 return True
             txn.abort()
         except (lmdb.Error, struct.error):  # told, or put right, by the long way
@@ -179,9 +159,3 @@ def quick_calculate(writer: Writer, places: Places, slowly: Calculate) -> Calcul
         return slowly(key, operation, operand, expires)
 
     return calculate
-
-
-def _wait_a_little(cells: memoryview) -> None:
-    for _ in range(_LOOKS):
-        if not cells[_BUSY]:
-            break
