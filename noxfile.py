@@ -81,4 +81,4 @@ def faults(session: nox.Session) -> None:
     install(session, "test")
     kills = session.posargs[0] if session.posargs else FAULT_KILLS
     environment = {"CACHE_KILLS": kills, "STATE_FAULTS": str(int(kills) / 50)}
-    session.run("python", "-m", "pytest", "tests/state", "-k", "killed or faults", env=environment)
+    session.run("python", "-m", "pytest", "-s", "tests/state", "-k", "killed or faults", env=environment)

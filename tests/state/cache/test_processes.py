@@ -13,7 +13,7 @@ from tests.command import ROOT
 from tests.state.cache.forking import CASES
 from uwsgi_async.state.cache import place
 
-KILLS = os.environ.get("CACHE_KILLS", "60")  # 20000 of them are some million operations
+KILLS = os.environ.get("CACHE_KILLS", "60")  # 1000 of them are some million operations
 SPECS = {
     "plain": "items=200,blocksize=4096",
     "bitmap": "items=200,blocksize=64,blocks=400,bitmap,ignore_full",
@@ -41,7 +41,9 @@ def test_through_forks(case: str) -> None:
 @pytest.mark.parametrize("name", SPECS)
 def test_processes_that_are_killed_at_any_moment_lose_nothing_and_block_nobody(name: str, tmp_path: Path) -> None:
     spec = SPECS[name].format(store=tmp_path / "store")
-    assert "nothing was lost" in run("tests.state.cache.crash", "--kills", KILLS, "--spec", spec)
+    told = run("tests.state.cache.crash", "--kills", KILLS, "--spec", spec)
+    assert "nothing was lost" in told
+    print(f"{name}: {told.strip()}")
 
 
 def test_a_name_that_a_killed_process_has_left_is_removed() -> None:
