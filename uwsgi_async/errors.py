@@ -22,7 +22,8 @@ One root, three branches, so that a caller can tell who is at fault::
     │   └── DisconnectedError      the peer went away (also a ConnectionError and so an OSError)
     └── BrokenError                it broke: the machine or the server itself
         ├── BindError              a listening socket could not be opened (also an OSError)
-        └── StoreError             a file that keeps shared state is damaged or cannot be used
+        ├── StoreError             a file that keeps shared state is damaged or cannot be used
+        └── SpoolError             a task could not be written, and nothing of it is left (also a ValueError)
 
 Each message says what was expected, what came, and what to do.
 Foreign errors are translated at the seam where they enter, never further in.
@@ -134,3 +135,7 @@ class BindError(BrokenError, OSError):
 
 class StoreError(BrokenError):
     """A file that keeps shared state between two runs is damaged, in use elsewhere, or of another size."""
+
+
+class SpoolError(BrokenError, ValueError):
+    """A task could not be written for the spooler, and nothing of it is left; ``__cause__`` is the system's error."""

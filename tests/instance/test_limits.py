@@ -17,7 +17,7 @@ from uwsgi_async.options.settings import Options, ProcessOptions
 
 MB = 1 << 20
 OLD = Wear(worker=1, requests=1000, age=1000.0, rss=500 * MB, vsz=900 * MB)
-WELL = Condition(still=0.2, overdue=False, rss=10 * MB, vsz=20 * MB)
+WELL = Condition(still=0.2, harakiri=1.0, overdue=False, rss=10 * MB, vsz=20 * MB)
 
 
 def options(**values: float) -> ProcessOptions:
@@ -94,7 +94,7 @@ def reason(condition: Condition, given: Options) -> str | None:
 
 
 def test_a_worker_that_is_well_is_left_alone() -> None:
-    limits = build(harakiri=1, evil_reload_on_rss=100, evil_reload_on_as=100)
+    limits = build(evil_reload_on_rss=100, evil_reload_on_as=100)
     assert verdict(WELL, limits) is None
 
 
@@ -102,26 +102,26 @@ def test_a_worker_that_is_well_is_left_alone() -> None:
     ("change", "expected"),
     [
         ({"overdue": True}, "HARAKIRI (user) triggered"),
-        ({"still": 7.5}, "HARAKIRI: its event loop has not turned for 7.5 s"),
+        ({"still": 7.5, "harakiri": 5.0}, "HARAKIRI: its event loop has not turned for 7.5 s"),
         ({"rss": 101 * MB}, "its memory is 101 MB (option evil-reload-on-rss)"),
         ({"vsz": 100 * MB}, "its address space is 100 MB (option evil-reload-on-as)"),
     ],
 )
 def test_what_hangs_or_takes_too_much_is_ended(change: dict[str, float], expected: str) -> None:
-    limits = build(harakiri=5, harakiri_graceful_timeout=2, evil_reload_on_rss=100, evil_reload_on_as=100)
+    limits = build(harakiri_graceful_timeout=2, evil_reload_on_rss=100, evil_reload_on_as=100)
     assert reason(dataclasses.replace(WELL, **change), limits) == expected
 
 
 @given(st.floats(0, 100), st.floats(0.1, 50), st.floats(0, 50))
 def test_a_still_loop_has_its_limit_and_the_graceful_timeout(still: float, harakiri: float, graceful: float) -> None:
-    limits = build(harakiri=harakiri, harakiri_graceful_timeout=graceful)
-    hangs = verdict(dataclasses.replace(WELL, still=still), limits) is not None
+    limits = build(harakiri_graceful_timeout=graceful)
+    hangs = verdict(dataclasses.replace(WELL, still=still, harakiri=harakiri), limits) is not None
     assert hangs == (still > harakiri + graceful)
 
 
 @given(st.floats(0, 1e9))
 def test_without_harakiri_a_loop_may_stand_still(still: float) -> None:
-    assert verdict(dataclasses.replace(WELL, still=still), build()) is None
+    assert verdict(dataclasses.replace(WELL, still=still, harakiri=0.0), build()) is None
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,11 @@ from uwsgi_async.api import (
     request,
     sharedarea,
     signals,
+    spooler,
+    spooling,
 )
 
 CHAPTERS = (
     *(asynchronous, request, information, extraction, naming, process, dynamic, dropped),
-    *(cache, locks, queue, sharedarea, metrics, signals),
+    *(cache, locks, queue, sharedarea, metrics, signals, spooler, spooling),
 )

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from uwsgi_async.spooler.decide import SPOOL_IGNORE, SPOOL_OK, SPOOL_RETRY
 from uwsgi_async.wire.uwsgi import parse_file
 
 __all__ = ["log", "logsize", "mem", "micros", "parsefile"]
@@ -48,6 +49,10 @@ class InstanceInformation:
     mode: bytes | None = None
     pidfile: bytes | None = None
     unbit: None = None
+    spoolers: tuple[bytes, ...] | None = None
+    SPOOL_OK: int = SPOOL_OK
+    SPOOL_RETRY: int = SPOOL_RETRY
+    SPOOL_IGNORE: int = SPOOL_IGNORE
 
 
 def log(line: str | bytes) -> bool:

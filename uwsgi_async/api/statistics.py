@@ -90,7 +90,8 @@ class SocketStatistics:
 class ProcessStatistics:
     """One process of the instance. Not in uWSGI.
 
-    ``role``: "master", "zygote", "fork server", "worker 1", or "instance" for one process alone. ``state``: a word.
+    ``role``: "master", "zygote", "fork server", "worker 1", "spooler 1", or "instance" for one process alone.
+    ``state``: a word.
     ``rss``: bytes; ``started``: unix seconds; 0 and 0.0 when the process has just ended.
     """
 

@@ -18,7 +18,7 @@ from dataclasses import asdict, fields
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from uwsgi_async.api import CHAPTERS, asynchronous, metrics, process, queue
+from uwsgi_async.api import CHAPTERS, asynchronous, metrics, process, queue, spooling
 from uwsgi_async.api.information import InstanceInformation
 from uwsgi_async.api.request import the_request
 from uwsgi_async.compat.finding import decorators_found
@@ -35,13 +35,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger("uwsgi_async")
 
 _FASTFUNCS = 256  # slots
-_ONLY_IF_GIVEN = frozenset({"mode", "pidfile"})
+_ONLY_IF_GIVEN = frozenset({"mode", "pidfile", "spoolers"})
 
 _LATER = frozenset(
     [
-        "SPOOL_IGNORE",
-        "SPOOL_OK",
-        "SPOOL_RETRY",
         "SymbolsImporter",
         "SymbolsZipImporter",
         "ZipImporter",
@@ -72,7 +69,6 @@ _LATER = frozenset(
         "farm_msg",
         "fcgi",
         "i_am_the_lord",
-        "i_am_the_spooler",
         "in_farm",
         "lord_scroll",
         "mule_get_msg",
@@ -92,9 +88,7 @@ _LATER = frozenset(
         "send_multi_message",
         "send_multi_uwsgi_message",
         "send_multicast_message",
-        "send_to_spooler",
         "send_uwsgi_message",
-        "set_spooler_frequency",
         "snmp_decr_counter32",
         "snmp_decr_counter64",
         "snmp_decr_gauge",
@@ -105,12 +99,6 @@ _LATER = frozenset(
         "snmp_set_counter32",
         "snmp_set_counter64",
         "snmp_set_gauge",
-        "spool",
-        "spooler_get_task",
-        "spooler_jobs",
-        "spooler_pid",
-        "spooler_pids",
-        "spoolers",
         "websocket_handshake",
         "websocket_recv",
         "websocket_recv_nb",
@@ -224,7 +212,7 @@ def _async_sleep(seconds: float, /) -> bytes:
     When fds are watched already, set the timeout of the wait instead, as real uWSGI always does: the sleep is then
     over at the next `suspend` or yield.
     """
-    if in_handler.get():
+    if in_handler.get() or spooling.i_am_the_spooler():
         wait_for(asynchronous.async_sleep, seconds, name="async_sleep")
         return b""
     watches = the_request().core.watches

@@ -75,9 +75,9 @@ class Crew:
                 keeper.run()
             return change
         load = self._look()
-        free = sorted((keeper for keeper in self.wanted if not load.busy[keeper.number]), key=_born)[:-change]
+        free = sorted((keeper for keeper in self.wanted if not load.busy[keeper.role.seat]), key=_born)[:-change]
         for keeper in free:
-            logger.info("uwsgi-async worker %d cheaped.", keeper.number)
+            logger.info("uwsgi-async worker %d cheaped.", keeper.role.number)
             keeper.end(hand_over=True)
         return -len(free)
 
@@ -102,18 +102,18 @@ class Crew:
         now, beat = time.monotonic(), time.monotonic_ns()
         busy, running, rss = {}, {}, 0
         for keeper in self.wanted:
-            row = self._board.row(keeper.number)
-            running[keeper.number] = spent = row[Field.RUNNING_TIME] / 1e6
-            lately = spent - self._running.get(keeper.number, spent)
+            row = self._board.row(keeper.role.seat)
+            running[keeper.role.seat] = spent = row[Field.RUNNING_TIME] / 1e6
+            lately = spent - self._running.get(keeper.role.seat, spent)
             held = bool(row[Field.HEARTBEAT]) and beat - row[Field.HEARTBEAT] > _STILL
-            busy[keeper.number] = bool(row[Field.BUSY]) or held or lately > _HALF * max(now - self._looked, 0.1)
+            busy[keeper.role.seat] = bool(row[Field.BUSY]) or held or lately > _HALF * max(now - self._looked, 0.1)
             rss += row[Field.RSS]
         return Load(now, busy, running, waiting, rss)
 
     @property
     def requests(self) -> int:
         """Requests of all workers so far."""
-        return sum(self._board.row(keeper.number)[Field.REQUESTS] for keeper in self._keepers)
+        return sum(self._board.row(keeper.role.seat)[Field.REQUESTS] for keeper in self._keepers)
 
 
 def _born(keeper: Keeper) -> float:

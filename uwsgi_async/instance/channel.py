@@ -75,9 +75,12 @@ class Files:
 
 @dataclass(frozen=True, slots=True)
 class Fork:
-    """Master to fork server: fork worker number ``worker``. With the worker's end of a channel and those of its log."""
+    """Master to fork server: fork who has this row of the scoreboard (`roles`).
 
-    worker: int
+    With the new process's end of a channel and those of its log.
+    """
+
+    seat: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,13 @@
-"""What a process answers to `api.process`: alone, or as a worker under a master.
+"""What a process answers to `api.process`: alone, as a worker under a master, or as another process under one.
 
-What lives here: `SingleProcess` and `WorkerProcess`. What does not: the functions themselves (`api.process`).
+What lives here: `SingleProcess`, `WorkerProcess`, `HelperProcess`. What does not: the functions (`api.process`).
 """
 
 from __future__ import annotations
 
 import os
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -22,7 +23,8 @@ from uwsgi_async.handlers.mounts import Apps
 from uwsgi_async.instance.calling import is_plain
 from uwsgi_async.instance.channel import Channel, Reload, Stop
 from uwsgi_async.instance.listeners import Listener
-from uwsgi_async.instance.scoreboard import COUNTERS, Field, Header, Scoreboard, State
+from uwsgi_async.instance.roles import Role
+from uwsgi_async.instance.scoreboard import COUNTERS, KINDS, Field, Header, Scoreboard, State
 from uwsgi_async.instance.state import SharedState
 from uwsgi_async.instance.statistics.collect import collect, collect_workers
 from uwsgi_async.instance.statistics.publish import MICROS, AppPublisher, CorePublisher, Detail, LagMeter
@@ -239,32 +241,41 @@ class ImportingProcess:
         """Nobody watches an import."""
 
 
-class WorkerProcess:
-    """A worker under a master: it keeps its row, and asks through its channel."""
+class ProcessUnderMaster(ABC):
+    """A process that a master has: it keeps its row, and asks through its channel.
+
+    ``worker``: its number as a worker; 0 is none.
+    """
 
     def __init__(
         self,
-        worker: int,
+        role: Role,
         master: int,
         board: Scoreboard,
         channel: Channel,
         listeners: Sequence[Listener],
         state: SharedState,
     ) -> None:
-        self.worker = worker
+        self.role = role
+        self.worker = role.number if role.kind == "worker" else 0
         self.master = master
         self.channel = channel
-        self.pool: Pool | None = None
-        self.accounts = Accounts(board, worker)
         self._board = board
-        self._others = [board.row(number) for number in range(1, board.rows + 1) if number != worker]
         self._listeners = listeners
         self._state = state
 
+    @property
+    @abstractmethod
+    def row(self) -> memoryview:
+        """The row that this process writes."""
+
+    @abstractmethod
     def publish(self, detail: Detail) -> None:
-        """Write down what this worker does, for somebody who looks."""
-        if self.pool is not None:
-            self.accounts.publish(self.pool, detail)
+        """Write down what this process does, for somebody who looks."""
+
+    @abstractmethod
+    def step_aside(self) -> bool:
+        """Leave the row to the next process; False as long as the one before this still uses the spare."""
 
     def workers(self) -> tuple[WorkerStatistics, ...]:
         self.publish(Detail.WORKERS)
@@ -281,10 +292,43 @@ class WorkerProcess:
         return self.channel.send(Stop())
 
     def accept(self, flag: bool) -> None:
-        self.accounts.row[Field.ACCEPTING] = flag
+        self.row[Field.ACCEPTING] = flag
 
     def is_ready(self) -> bool:
-        return self.accounts.row[Field.READY] != 0
+        return self.row[Field.READY] != 0
+
+    def set_deadline(self, seconds: int) -> None:
+        self.row[Field.DEADLINE] = time.monotonic_ns() + seconds * 10**9 if seconds else 0
+
+    def _free_spare(self) -> memoryview | None:
+        spare = self._board.spare(self.role.seat)
+        return None if spare[Field.PID] else spare
+
+
+class WorkerProcess(ProcessUnderMaster):
+    """A worker under a master."""
+
+    def __init__(
+        self,
+        role: Role,
+        master: int,
+        board: Scoreboard,
+        channel: Channel,
+        listeners: Sequence[Listener],
+        state: SharedState,
+    ) -> None:
+        super().__init__(role, master, board, channel, listeners, state)
+        self.pool: Pool | None = None
+        self.accounts = Accounts(board, role.number)
+        self._others = [board.row(number) for number in range(1, board.rows + 1) if number != role.number]
+
+    @property
+    def row(self) -> memoryview:
+        return self.accounts.row
+
+    def publish(self, detail: Detail) -> None:
+        if self.pool is not None:
+            self.accounts.publish(self.pool, detail)
 
     def leads(self, connections: int) -> bool:
         """Write down how many connections are open here; return whether another worker has far fewer."""
@@ -293,12 +337,50 @@ class WorkerProcess:
         return connections - fewest > max(_LEAD, connections // 8)
 
     def step_aside(self) -> bool:
-        """Leave the worker's row to the next process; False as long as the one before this still uses the spare."""
-        spare = self._board.spare(self.worker)
-        if self.pool is None or spare[Field.PID]:
+        spare = self._free_spare()
+        if self.pool is None or spare is None:
             return False
         self.accounts.move(spare, self.pool)
         return True
 
-    def set_deadline(self, seconds: int) -> None:
-        self.accounts.row[Field.DEADLINE] = time.monotonic_ns() + seconds * 10**9 if seconds else 0
+
+class HelperProcess(ProcessUnderMaster):
+    """A process under a master that serves no requests. ``busy``: returns how much it does now."""
+
+    def __init__(
+        self,
+        role: Role,
+        master: int,
+        board: Scoreboard,
+        channel: Channel,
+        listeners: Sequence[Listener],
+        state: SharedState,
+    ) -> None:
+        super().__init__(role, master, board, channel, listeners, state)
+        self.busy: Callable[[], int] = int
+        self._row = row = board.row(role.seat)
+        row[Field.KIND], row[Field.NUMBER] = KINDS.index(role.kind), role.number
+        row[Field.PID] = os.getpid()
+        row[Field.LAST_SPAWN] = int(time.time()) * MICROS
+        for field in (Field.READY, Field.BUSY, Field.HEARTBEAT, Field.DEADLINE):
+            row[field] = 0
+
+    @property
+    def row(self) -> memoryview:
+        return self._row
+
+    def publish(self, detail: Detail = Detail.WORKERS) -> None:
+        row = self._row
+        row[Field.HEARTBEAT] = time.monotonic_ns()
+        row[Field.BUSY] = self.busy()
+        with suppress(OSError):  # no file descriptor is free: that is no reason to end
+            row[Field.RSS], row[Field.VSZ] = mem()
+
+    def step_aside(self) -> bool:
+        spare = self._free_spare()
+        if spare is None:
+            return False
+        for field in Field:
+            spare[field] = 0 if field in COUNTERS else self._row[field]
+        self._row = spare
+        return True

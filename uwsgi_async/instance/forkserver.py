@@ -15,7 +15,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -29,20 +29,23 @@ from uwsgi_async.cores.handover import Handover
 from uwsgi_async.errors import UwsgiAsyncError
 from uwsgi_async.handlers.mounts import Apps
 from uwsgi_async.instance.channel import Channel, End, Failed, Files, Fork, Hello, Loaded, Reopen, Start
-from uwsgi_async.instance.control import ImportingProcess, WorkerProcess
+from uwsgi_async.instance.control import HelperProcess, ImportingProcess, WorkerProcess
 from uwsgi_async.instance.dynamic import DynamicOptions
 from uwsgi_async.instance.guardian import guard
 from uwsgi_async.instance.listeners import Listener, listeners_of
+from uwsgi_async.instance.living import Assignment
 from uwsgi_async.instance.loader import load_apps, prepare
 from uwsgi_async.instance.logs.process import ProcessLogs
 from uwsgi_async.instance.names import name_process
 from uwsgi_async.instance.requestlog import configure_logging
+from uwsgi_async.instance.roles import Role, role_at
 from uwsgi_async.instance.scoreboard import Scoreboard
 from uwsgi_async.instance.server import information
 from uwsgi_async.instance.signalling import ImportSignals
 from uwsgi_async.instance.sources import make_reporter
+from uwsgi_async.instance.spoolerprocess import run_spooler
 from uwsgi_async.instance.state import SharedState
-from uwsgi_async.instance.worker import Assignment, work
+from uwsgi_async.instance.worker import work
 from uwsgi_async.options.build import build
 from uwsgi_async.options.settings import Options
 
@@ -149,30 +152,33 @@ def _serve(channel: Channel, start: Start, board: int, assignment: Assignment) -
             assignment.logs.reopen()
         if isinstance(message, Fork) and fds and fork_orphan():
             channel.close()
-            _work(message.worker, start, board, assignment, fds)
+            _work(role_at(assignment.options, message.seat), start, board, assignment, fds)
         for fd in fds:
             os.close(fd)
 
 
-def _share_of(worker: int, assignment: Assignment) -> Assignment:
-    """Return what one worker is to do; it closes the sockets that others serve."""
-    own = listeners_of(worker, assignment.options.process.processes, assignment.listeners)
+def _share_of(role: Role, assignment: Assignment) -> Assignment:
+    """Return what one process is to do; it closes the sockets that others serve."""
+    own: Sequence[Listener] = ()
+    if role.kind == "worker":
+        own = listeners_of(role.number, assignment.options.process.processes, assignment.listeners)
     for listener in assignment.listeners:
         if listener not in own:
             listener.sock.close()
     return replace(assignment, listeners=own)
 
 
-def _work(worker: int, start: Start, board: int, assignment: Assignment, fds: list[int]) -> NoReturn:
-    """Be a worker. ``fds``: as they come with `Fork`."""
+def _work(role: Role, start: Start, board: int, assignment: Assignment, fds: list[int]) -> NoReturn:
+    """Be a worker, or what else the role says. ``fds``: as they come with `Fork`."""
     channel, console, *pipe = fds
     os.close(console)  # it is the one of the fork server
     if pipe:
         assignment.logs.print_to_master(*pipe)
-    own = _share_of(worker, assignment)
+    own = _share_of(role, assignment)
     master, scoreboard = Channel(socket.socket(fileno=channel)), Scoreboard.attach(board)
-    own.signals.connect(master.send, f"worker {worker}")
-    status = work(WorkerProcess(worker, start.master, scoreboard, master, own.listeners, own.state), own)
+    own.signals.connect(master.send, str(role))
+    parts = role, start.master, scoreboard, master, own.listeners, own.state
+    status = work(WorkerProcess(*parts), own) if role.kind == "worker" else run_spooler(HelperProcess(*parts), own)
     assignment.logs.close()
     os._exit(status)  # not through the frames of the fork server
 

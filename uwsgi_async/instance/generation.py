@@ -12,17 +12,20 @@ import os
 from collections.abc import Callable, Sequence
 
 import anyio
+from anyio.abc import TaskGroup
 
 from uwsgi_async.api.statistics import InstanceStatistics
 from uwsgi_async.errors import UwsgiAsyncError
+from uwsgi_async.instance import roles
 from uwsgi_async.instance.adapting import Crew, adapt
 from uwsgi_async.instance.channel import Message, Publish, Reopen, Sources, Stop
+from uwsgi_async.instance.cheapspoolers import start_when_needed
 from uwsgi_async.instance.dynamic import DynamicOptions
 from uwsgi_async.instance.hanging import watch_processes
 from uwsgi_async.instance.keeper import Circumstances, Keeper, Process
 from uwsgi_async.instance.listeners import Listener
 from uwsgi_async.instance.reaper import Reaper
-from uwsgi_async.instance.scoreboard import Header, Scoreboard, State
+from uwsgi_async.instance.scoreboard import Field, Header, Scoreboard, State
 from uwsgi_async.instance.signalling import begin_generation
 from uwsgi_async.instance.sources import WatchedSources
 from uwsgi_async.instance.spawning import ForkServer, Holdings
@@ -55,7 +58,7 @@ class Generation:
     ) -> None:
         self.options = options
         self.reloads = reloads
-        self.board = Scoreboard.create(options.process.processes, options.cores.cores)
+        self.board = Scoreboard.create(options.process.processes, options.cores.cores, len(roles.others(options)))
         self.board.header[Header.MASTER] = os.getpid()
         self.board.header[Header.RELOADS] = reloads
         self.dynamic = DynamicOptions.create(options)
@@ -69,7 +72,8 @@ class Generation:
         self._forks = ForkServer(self.dynamic, holdings, self.board, reaper, reloads, self.sources.add, self.signals)
         self._reaper = reaper
         self._on_request = on_request
-        self._keepers: list[Keeper] = []
+        self._keepers: list[Keeper] = []  # of the workers
+        self._others: list[Keeper] = []
         self._crew: Crew | None = None
         self._drained = anyio.Event()
         self._served = False
@@ -81,14 +85,14 @@ class Generation:
     @property
     def state(self) -> State:
         """What it does; while no worker serves, it starts."""
-        if self._state is State.SERVING and not any(process.ready for process in self.processes):
+        if self._state is State.SERVING and not any(keeper.ready for keeper in self._keepers):
             return State.STARTING
         return self._state
 
     @property
     def processes(self) -> list[Process]:
-        """The processes of all workers, as far as they live."""
-        return [process for keeper in self._keepers for process in keeper.processes]
+        """The processes of all roles, as far as they live."""
+        return [process for keeper in (*self._keepers, *self._others) for process in keeper.processes]
 
     async def start(self) -> None:
         """Start the fork server and wait until it has loaded the app. Raises as `ForkServer.start`."""
@@ -110,6 +114,7 @@ class Generation:
                         self._pass_on, self._note_ready, self._give_up,
                     ))  # fmt: skip
                     helpers.start_soon(self._adapt, self._crew)
+                    self._watch_cheap_spoolers(helpers)
                     await self._drained.wait()
                 helpers.cancel_scope.cancel()
         finally:
@@ -127,7 +132,7 @@ class Generation:
         """Let the workers end. ``hand_over``: another generation goes on, and gets their idle connections."""
         self._drained.set()
         self._become(State.DRAINING)
-        for keeper in self._keepers:
+        for keeper in (*self._keepers, *self._others):
             keeper.end(hand_over)
 
     def tell_files(self) -> None:
@@ -190,7 +195,7 @@ class Generation:
     def kill(self) -> None:
         """End what still lives at once."""
         self._drained.set()
-        for keeper in self._keepers:
+        for keeper in (*self._keepers, *self._others):
             keeper.kill()
 
     def _close(self) -> None:
@@ -199,8 +204,12 @@ class Generation:
         self.signals.end()
 
     def _begin(self, circumstances: Circumstances) -> Crew:
-        self._keepers = [Keeper(number, circumstances) for number in range(1, self.board.rows + 1)]
+        self._keepers = [Keeper(role, circumstances) for role in roles.workers(self.options)]
+        self._others = [Keeper(role, circumstances) for role in roles.others(self.options)]
         crew = Crew(self.options, self.board, self._keepers)
+        for keeper in self._others:
+            if not self._drained.is_set() and not roles.is_cheap(self.options, keeper.role):
+                keeper.run()
         if self.options.cheaper.cheap:
             self._note_ready()  # whoever comes first will find a worker
         elif not self._drained.is_set():
@@ -214,6 +223,17 @@ class Generation:
             await self._drained.wait()
             tasks.cancel_scope.cancel()
 
+    def _watch_cheap_spoolers(self, tasks: TaskGroup) -> None:
+        cheap = [keeper for keeper in self._others if roles.is_cheap(self.options, keeper.role)]
+        for path in {keeper.role.path for keeper in cheap}:
+            tasks.start_soon(
+                start_when_needed,
+                [keeper for keeper in cheap if keeper.role.path == path],
+                lambda: self.options.spooler.spooler_frequency,
+                lambda keeper: not self.board.row(keeper.role.seat)[Field.BUSY],
+                self._drained.is_set,
+            )
+
     def _become(self, state: State) -> None:
         self._state = state
         if not self.board.closed:
@@ -226,7 +246,7 @@ class Generation:
             self._on_request(message)
 
     def _note_ready(self) -> None:
-        if all(keeper.ready for keeper in self._keepers if keeper.wanted):
+        if all(keeper.ready for keeper in (*self._keepers, *self._others) if keeper.wanted):
             self._served = True
             self._become(State.SERVING)
             self.all_ready.set()

@@ -42,8 +42,8 @@ def guard(start: Start, board: int, listeners: Sequence[Listener], mercy: float)
 
 def _workers(board: Scoreboard) -> dict[int, int]:
     """Return the process ids of the workers that live, by a file descriptor for each (pidfd_open(2))."""
-    rows = [board.row(number) for number in range(1, board.rows + 1)]
-    rows += [board.spare(number) for number in range(1, board.rows + 1)]
+    rows = [board.row(seat) for seat in range(1, board.seats + 1)]
+    rows += [board.spare(seat) for seat in range(1, board.seats + 1)]
     workers = {}
     for pid in {row[Field.PID] for row in rows} - {0}:
         try:

@@ -35,11 +35,13 @@ _PAGE = os.sysconf("SC_PAGESIZE")
 class Condition:
     """How a process is.
 
-    ``still``: seconds since its event loop was last seen to turn; 0 before it serves. ``overdue``: the time that it
-    gave itself by `set_user_harakiri` is over. ``rss`` and ``vsz``: bytes.
+    ``still``: seconds since its event loop was last seen to turn; 0 before it serves. ``harakiri``: those that what
+    it does may take; 0 is for ever. ``overdue``: the time that it gave itself by `set_user_harakiri` is over. ``rss``
+    and ``vsz``: bytes.
     """
 
     still: float
+    harakiri: float
     overdue: bool
     rss: int
     vsz: int
@@ -58,7 +60,7 @@ def verdict(condition: Condition, options: Options) -> Verdict | None:
     cores, process = options.cores, options.process
     if condition.overdue:
         return Verdict("HARAKIRI (user) triggered", True)
-    if cores.harakiri and condition.still > cores.harakiri + cores.harakiri_graceful_timeout:
+    if condition.harakiri and condition.still > condition.harakiri + cores.harakiri_graceful_timeout:
         return Verdict(f"HARAKIRI: its event loop has not turned for {condition.still:.1f} s", True)
     if process.evil_reload_on_rss and condition.rss >= process.evil_reload_on_rss * _MEGABYTE:
         return Verdict(f"its memory is {condition.rss // _MEGABYTE} MB (option evil-reload-on-rss)", False)
@@ -77,17 +79,18 @@ async def watch_processes(
             options = dynamic.applied()
             for process in processes():
                 if process.child is not None and not process.killed:
-                    found = verdict(_condition(process, board), options)
+                    found = verdict(_condition(process, board, options), options)
                     if found is not None:
                         process.killed = True
                         endings.start_soon(_end, process, found)
 
 
-def _condition(process: Process, board: Scoreboard) -> Condition:
+def _condition(process: Process, board: Scoreboard, options: Options) -> Condition:
     row, now = process.row(board), time.monotonic_ns()
     heartbeat, deadline = row[Field.HEARTBEAT], row[Field.DEADLINE]
     still = (now - heartbeat) / 1e9 if heartbeat else 0.0
-    return Condition(still, 0 < deadline <= now, *_memory(process.pid))
+    harakiri = options.spooler.spooler_harakiri if process.role.kind == "spooler" else options.cores.harakiri
+    return Condition(still, harakiri, 0 < deadline <= now, *_memory(process.pid))
 
 
 def _memory(pid: int) -> tuple[int, int]:
@@ -102,7 +105,7 @@ def _memory(pid: int) -> tuple[int, int]:
 
 async def _end(process: Process, found: Verdict) -> None:
     where = "; it was in:" if found.hangs else ": killing it"
-    logger.error("worker %d (pid: %d): %s%s", process.number, process.pid, found.reason, where)
+    logger.error("%s (pid: %d): %s%s", process.role, process.pid, found.reason, where)
     if found.hangs:
         process.kill(TRACEBACK)
         with anyio.move_on_after(_LAST_WORDS):

@@ -1,7 +1,8 @@
-"""One worker, seen from the master: always a process that serves, whatever becomes of the ones before it.
+"""One worker, or another role, seen from the master: always a process, whatever becomes of the ones before it.
 
 What lives here: `Keeper`, which keeps one worker, and `Process`, one process of it. What does not: how many workers
-there are (`generation`, `cheaper`), what happens inside the processes (`worker`), the fork (`spawning`).
+there are (`generation`, `cheaper`), what else there is (`roles`), what happens inside the processes (`worker`,
+`spoolerprocess`), the fork (`spawning`). Where it says "worker", any role is meant.
 
 A process that is worn out (`limits`) goes on serving until another one serves in its place, so nobody waits. One that
 dies is replaced at once; one that dies at once is replaced ever more slowly (`backoff`).
@@ -37,6 +38,7 @@ from uwsgi_async.instance.channel import (
     Worn,
 )
 from uwsgi_async.instance.reaper import Child, Exit, Reaper
+from uwsgi_async.instance.roles import Role, cores_of
 from uwsgi_async.instance.scoreboard import COUNTERS, Field, Scoreboard
 from uwsgi_async.instance.spawning import ForkServer
 from uwsgi_async.options.settings import Options
@@ -56,10 +58,10 @@ class Process:
     ``published``: it has answered the last `Publish`.
     """
 
-    def __init__(self, number: int, channel: Channel, signals: SignalGeneration, board: Scoreboard) -> None:
-        self.number = number
+    def __init__(self, role: Role, channel: Channel, signals: SignalGeneration, board: Scoreboard) -> None:
+        self.role = role
         self.channel = channel
-        self.port = signals.connect("worker", number, channel.send)
+        self.port = signals.connect(role.kind, role.number, channel.send, role.path)
         self.port.receiver.stuck = lambda: self.stuck(board)
         self.child: Child | None = None
         self.born = time.monotonic()
@@ -72,7 +74,7 @@ class Process:
         self.listening = anyio.CancelScope()
 
     def __repr__(self) -> str:
-        return f"<Process of worker {self.number}, pid {self.pid}>"
+        return f"<Process of {self.role}, pid {self.pid}>"
 
     @property
     def pid(self) -> int:
@@ -81,7 +83,7 @@ class Process:
 
     def row(self, board: Scoreboard) -> memoryview:
         """Return the row of the scoreboard that this process writes."""
-        return board.spare(self.number) if self.aside else board.row(self.number)
+        return board.spare(self.role.seat) if self.aside else board.row(self.role.seat)
 
     def stuck(self, board: Scoreboard) -> bool:
         """Whether something, such as a request that computes, holds its event loop."""
@@ -123,10 +125,10 @@ class Circumstances:
 
 
 class Keeper:
-    """Keeps worker number ``number`` from `run` until `end`; then it may be run again."""
+    """Keeps a process of ``role`` from `run` until `end`; then it may be run again."""
 
-    def __init__(self, number: int, circumstances: Circumstances) -> None:
-        self.number = number
+    def __init__(self, role: Role, circumstances: Circumstances) -> None:
+        self.role = role
         self.current: Process | None = None
         self.leaving: Process | None = None
         self.served = False
@@ -139,7 +141,7 @@ class Keeper:
         self._suspended = False
 
     def __repr__(self) -> str:
-        return f"<Keeper of worker {self.number}: {self.current!r}>"
+        return f"<Keeper of {self.role}: {self.current!r}>"
 
     @property
     def ready(self) -> bool:
@@ -161,7 +163,7 @@ class Keeper:
         self._wanted = True
         if not self._running:
             self._running = True
-            self._shared.tasks.start_soon(self._run, name=f"worker {self.number}")
+            self._shared.tasks.start_soon(self._run, name=str(self.role))
         elif self.current is not None and self.current.draining and not self.current.aside:
             self.current.channel.send(Retire())  # its requests may take long
 
@@ -214,7 +216,7 @@ class Keeper:
         with anyio.move_on_after(mercy):
             await process.over.wait()
             return
-        logger.error("worker %d (pid: %d) has not answered within %g s: killing it", self.number, process.pid, mercy)
+        logger.error("%s (pid: %d) has not answered within %g s: killing it", self.role, process.pid, mercy)
         process.kill()
 
     async def _until(self, condition: Callable[[], bool]) -> None:
@@ -238,8 +240,8 @@ class Keeper:
                 await anyio.sleep(pause)
                 await self._make_room()
                 shared = self._shared
-                channel = await shared.forks.fork(self.number)
-                process = Process(self.number, channel, shared.signals, shared.board)
+                channel = await shared.forks.fork(self.role)
+                process = Process(self.role, channel, shared.signals, shared.board)
             if self._waiting.cancelled_caught:
                 continue
             self.leaving, self.current = self.current, process
@@ -250,11 +252,11 @@ class Keeper:
             await process.over.wait()
             if not self._wanted:
                 break
-            self._shared.board.row(self.number)[Field.RESPAWNS] += 1
+            self._shared.board.row(self.role.seat)[Field.RESPAWNS] += 1
             pause = 0.0 if process.exit is None else self._pause_after(process, process.exit)
             failures = 0 if process.ready else failures + 1
             if process.failed is not None or failures >= _MOST_STARTS:
-                words = f"worker {self.number} {process.exit} {failures} times before it served"
+                words = f"{self.role} {process.exit} {failures} times before it served"
                 self._shared.on_hopeless(process.failed or BrokenError(words))
         self._running = False
 
@@ -270,13 +272,13 @@ class Keeper:
         if process.draining:
             return 0.0
         if end.orderly and process.ready:
-            logger.info("worker %d (pid: %d) has ended: starting it again", self.number, process.pid)
+            logger.info("%s (pid: %d) has ended: starting it again", self.role, process.pid)
             return 0.0
         lived = time.monotonic() - process.born
         pause = self._backoff.next(lived if process.ready else 0.0)
         logger.error(
-            "worker %d (pid: %d) %s after %.1f s: starting it again%s",
-            self.number, process.pid, end, lived, f" in {pause:g} s" if pause else "",
+            "%s (pid: %d) %s after %.1f s: starting it again%s",
+            self.role, process.pid, end, lived, f" in {pause:g} s" if pause else "",
         )  # fmt: skip
         return pause
 
@@ -302,7 +304,7 @@ class Keeper:
                 while (message := await process.channel.receive()) is not None:
                     self._handle(process, message)
         except (BrokenError, OSError) as error:
-            logger.error("worker %d (pid: %d): %s: killing it", self.number, process.pid, error)
+            logger.error("%s (pid: %d): %s: killing it", self.role, process.pid, error)
             process.kill()
 
     async def _bury(self, process: Process) -> Exit:
@@ -340,15 +342,15 @@ class Keeper:
     def _handle(self, process: Process, message: Message) -> None:
         if isinstance(message, Hello):
             process.child = self._shared.reaper.adopt(message.pid)
-            verb = "Respawned" if self._shared.board.row(self.number)[Field.RESPAWNS] else "spawned"
-            cores = self._shared.options.cores.cores
-            logger.info("%s worker %d (pid: %d, cores: %d)", verb, self.number, message.pid, cores)
+            verb = "Respawned" if self._shared.board.row(self.role.seat)[Field.RESPAWNS] else "spawned"
+            cores = cores_of(self._shared.options, self.role)
+            logger.info("%s %s (pid: %d, cores: %d)", verb, self.role, message.pid, cores)
             if process.killed:
                 process.kill()
         elif isinstance(message, Ready):
             self._note_ready(process)
         elif isinstance(message, Worn):
-            logger.info("worker %d (pid: %d) %s: another one takes its place", self.number, process.pid, message.reason)
+            logger.info("%s (pid: %d) %s: another one takes its place", self.role, process.pid, message.reason)
             process.aside = True
             process.over.set()
         elif isinstance(message, Published):
@@ -385,7 +387,7 @@ class Keeper:
             await process.gone.wait()
             return
         logger.error(
-            "worker %d (pid: %d) has not ended within %g s (option reload-mercy): killing it",
-            self.number, process.pid, mercy,
+            "%s (pid: %d) has not ended within %g s (option reload-mercy): killing it",
+            self.role, process.pid, mercy,
         )  # fmt: skip
         process.kill()

@@ -13,28 +13,31 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
+from uwsgi_async.api import spooler
 from uwsgi_async.api.cache import local_caches
 from uwsgi_async.api.signals import current_end
 from uwsgi_async.cores.cache import CacheService
 from uwsgi_async.cores.signals import SignalService
+from uwsgi_async.cores.spooler import SpoolService
 from uwsgi_async.cores.uwsgi import ALWAYS_SERVED, PacketHandler
 from uwsgi_async.handlers.fastfuncs import FASTFUNC, FastFuncs
 from uwsgi_async.instance.listeners import Listener
 from uwsgi_async.options.settings import Options
-from uwsgi_async.wire.uwsgi import MODIFIER_CACHE, MODIFIER_SIGNAL, Packet
+from uwsgi_async.wire.uwsgi import MODIFIER_CACHE, MODIFIER_SIGNAL, MODIFIER_SPOOL, Packet
 
 if TYPE_CHECKING:
     from uwsgi_async.cores.connection import Connection
 
 logger = logging.getLogger("uwsgi_async")
 
-_NAMES: Final = {MODIFIER_CACHE: "cache", MODIFIER_SIGNAL: "signals"}
+_NAMES: Final = {MODIFIER_CACHE: "cache", MODIFIER_SIGNAL: "signals", MODIFIER_SPOOL: "spooler"}
 
 
 def packet_handlers(options: Options, listener: Listener) -> Mapping[int, PacketHandler]:
     """Return the handlers of a listener's packets by their modifier1."""
     handlers: dict[int, PacketHandler] = {
         MODIFIER_CACHE: CacheService(local_caches()).serve,
+        MODIFIER_SPOOL: SpoolService(spooler.current()).serve,
         FASTFUNC: FastFuncs(sys.modules["uwsgi"].fastfuncs),  # whoever has put a function there has allowed it
     }
     end = current_end()

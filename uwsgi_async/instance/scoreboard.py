@@ -1,9 +1,10 @@
 """What all processes of an instance may read at any time: tables of numbers, and of running requests, in shared memory.
 
-What lives here: `Scoreboard`: one row of 64-bit integers for the instance, one for each worker, one for each of its
-cores and apps, and room for the vars of each core's request. What does not: who writes what (`worker`, `master`,
-`statistics.publish`), and what is told to the outside (`statistics.collect`). A number is written by one process only
-and is read and written at once, so there is no lock. The memory has no name: it is gone with the last process.
+What lives here: `Scoreboard`: one row of 64-bit integers for the instance, one for each worker and each other process,
+one for each of a worker's cores and apps, and room for the vars of each core's request. What does not: who writes what
+(`worker`, `master`, `statistics.publish`), and what is told to the outside (`statistics.collect`). A number is written
+by one process only and is read and written at once, so there is no lock. The memory has no name: it is gone with the
+last process.
 
 While a worker is replaced it has two processes. The new one has the worker's rows; the old one has moved to the spare
 row, where it counts from zero, and what it has counted there is added by the new one in the end. It tells nothing of
@@ -35,6 +36,7 @@ class Header(IntEnum):
     STARTED = 6
     FAILED_RELOADS = 7
     ZYGOTE = 8
+    OTHERS = 9
 
 
 class State(IntEnum):
@@ -50,7 +52,8 @@ class Field(IntEnum):
 
     Memory is in bytes. ``HEARTBEAT``: nanoseconds of the monotonic clock when the worker's loop was last seen to turn;
     0 before it serves. ``DEADLINE``: the same clock; when `set_user_harakiri` kills the worker; 0 = never.
-    ``LOOP_LAG``: by how much its event loop was late at most, in the last minute.
+    ``LOOP_LAG``: by how much its event loop was late at most, in the last minute. ``KIND`` and ``NUMBER``: its role,
+    the first by its place in `KINDS`.
     """
 
     PID = 0
@@ -77,6 +80,8 @@ class Field(IntEnum):
     WAITING = 26
     LONGEST_WAIT = 27
     LOOP_LAG = 28
+    KIND = 29
+    NUMBER = 30
 
 
 class CoreField(IntEnum):
@@ -104,6 +109,9 @@ class AppField(IntEnum):
     LENGTH = 5
 
 
+KINDS = ("worker", "mule", "spooler")
+"""What processes may be for (`instance.roles`)."""
+
 COUNTERS = (Field.REQUESTS, Field.EXCEPTIONS, Field.HARAKIRIS, Field.SENT, Field.RUNNING_TIME)
 """What goes on counting when one process takes another's place."""
 
@@ -126,32 +134,34 @@ _VARS_WIDTH = (VARS_SIZE + 16) // _ITEM  # before the bytes: when the request be
 class Scoreboard:
     """The tables. ``rows`` is the number of workers; worker ``n`` has row ``n``, from 1, and one spare row.
 
-    ``cores``: of each worker.
+    ``cores``: of each worker. ``others``: processes that are no workers; their rows come behind those of the workers.
     """
 
-    def __init__(self, fd: int, rows: int, cores: int) -> None:
+    def __init__(self, fd: int, rows: int, cores: int, others: int = 0) -> None:
         self.fd = fd
         self.rows = rows
         self.cores = cores
-        self._map = mmap.mmap(fd, _cells(rows, cores) * _ITEM)
+        self.seats = rows + others
+        self._map = mmap.mmap(fd, _cells(rows, cores, self.seats) * _ITEM)
         self._bytes = memoryview(self._map)
         self._cells = self._bytes.cast("q")
 
     @classmethod
-    def create(cls, rows: int, cores: int = 0) -> Scoreboard:
+    def create(cls, rows: int, cores: int = 0, others: int = 0) -> Scoreboard:
         """Return new tables of zeros."""
         fd = os.memfd_create("uwsgi_async scoreboard")
-        os.ftruncate(fd, _cells(rows, cores) * _ITEM)
-        board = cls(fd, rows, cores)
+        os.ftruncate(fd, _cells(rows, cores, rows + others) * _ITEM)
+        board = cls(fd, rows, cores, others)
         board.header[Header.WORKERS] = rows
         board.header[Header.CORES] = cores
+        board.header[Header.OTHERS] = others
         return board
 
     @classmethod
     def attach(cls, fd: int) -> Scoreboard:
         """Return the tables behind ``fd``, which another process has created."""
         head = array("q", os.pread(fd, _WIDTH * _ITEM, 0))
-        return cls(fd, head[Header.WORKERS], head[Header.CORES])
+        return cls(fd, head[Header.WORKERS], head[Header.CORES], head[Header.OTHERS])
 
     def __repr__(self) -> str:
         return f"<Scoreboard of {self.rows} workers with {self.cores} cores>"
@@ -169,16 +179,19 @@ class Scoreboard:
     def state(self) -> State:
         return State(self._cells[Header.STATE])
 
-    def row(self, worker: int) -> memoryview:
-        """Return the row of a worker, to be indexed with `Field`. Raises IndexError beyond the table."""
-        if not 0 < worker <= self.rows:
-            raise IndexError(f"there is no worker {worker}: the instance has {self.rows}")
-        return self._cells[worker * _WIDTH : (worker + 1) * _WIDTH]
+    def row(self, seat: int) -> memoryview:
+        """Return the row of a worker or another process, to be indexed with `Field`.
 
-    def spare(self, worker: int) -> memoryview:
-        """Return the row of a worker's process that is being replaced; its ``PID`` is 0 when there is none."""
-        self.row(worker)
-        at = (self.rows + worker) * _WIDTH
+        Raises IndexError beyond the table.
+        """
+        if not 0 < seat <= self.seats:
+            raise IndexError(f"there is no process {seat}: the instance has {self.rows} workers, {self.seats} in all")
+        return self._cells[seat * _WIDTH : (seat + 1) * _WIDTH]
+
+    def spare(self, seat: int) -> memoryview:
+        """Return the row of a process that is being replaced; its ``PID`` is 0 when there is none."""
+        self.row(seat)
+        at = (self.seats + seat) * _WIDTH
         return self._cells[at : at + _WIDTH]
 
     # --- cores ------------------------------------------------------------------------------------------------
@@ -245,14 +258,14 @@ class Scoreboard:
     def _app_at(self, worker: int, number: int) -> int:
         if not (0 < worker <= self.rows and 0 <= number < MOST_APPS):
             raise IndexError(f"there is no app {number} of worker {worker}: the board has {self.rows} x {MOST_APPS}")
-        first = _cells(self.rows, self.cores) - self.rows * MOST_APPS * _APP_WIDTH
+        first = _cells(self.rows, self.cores, self.seats) - self.rows * MOST_APPS * _APP_WIDTH
         return first + ((worker - 1) * MOST_APPS + number) * _APP_WIDTH
 
     def _core_at(self, worker: int, core: int) -> int:
-        return (2 * self.rows + 1) * _WIDTH + self._core_index(worker, core) * _CORE_WIDTH
+        return (2 * self.seats + 1) * _WIDTH + self._core_index(worker, core) * _CORE_WIDTH
 
     def _vars_at(self, worker: int, core: int) -> int:
-        first = (2 * self.rows + 1) * _WIDTH + self.rows * self.cores * _CORE_WIDTH
+        first = (2 * self.seats + 1) * _WIDTH + self.rows * self.cores * _CORE_WIDTH
         return first + self._core_index(worker, core) * _VARS_WIDTH
 
     def _core_index(self, worker: int, core: int) -> int:
@@ -269,5 +282,5 @@ class Scoreboard:
         os.close(self.fd)
 
 
-def _cells(rows: int, cores: int) -> int:
-    return (2 * rows + 1) * _WIDTH + rows * (cores * (_CORE_WIDTH + _VARS_WIDTH) + MOST_APPS * _APP_WIDTH)
+def _cells(rows: int, cores: int, seats: int) -> int:
+    return (2 * seats + 1) * _WIDTH + rows * (cores * (_CORE_WIDTH + _VARS_WIDTH) + MOST_APPS * _APP_WIDTH)

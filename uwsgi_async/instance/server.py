@@ -20,6 +20,7 @@ from typing import Any
 import anyio
 
 from uwsgi_async import decorators
+from uwsgi_async.api import spooler
 from uwsgi_async.api.dropped import serving
 from uwsgi_async.api.dynamic import switched, warning_message
 from uwsgi_async.api.information import InstanceInformation
@@ -42,6 +43,7 @@ from uwsgi_async.instance.calling import App, make_handler
 from uwsgi_async.instance.control import SingleProcess
 from uwsgi_async.instance.dynamic import DynamicOptions
 from uwsgi_async.instance.hooks import await_hook, call_hook, with_hook
+from uwsgi_async.instance.importing import import_any
 from uwsgi_async.instance.information import magic_table, opt_of
 from uwsgi_async.instance.limits import wears_out
 from uwsgi_async.instance.listeners import Listener, Protocol, open_listener, systemd_fds
@@ -49,6 +51,7 @@ from uwsgi_async.instance.packets import packet_handlers, served_modifiers
 from uwsgi_async.instance.requestlog import RequestLog
 from uwsgi_async.instance.resources import bind_to_cpus
 from uwsgi_async.instance.signalling import SingleSignals
+from uwsgi_async.instance.spooling import SpoolerTasks
 from uwsgi_async.instance.standing import find_owner, take_place
 from uwsgi_async.instance.state import SharedState
 from uwsgi_async.instance.statistics.server import StatsServer, open_local_stats, open_stats
@@ -209,17 +212,20 @@ async def serve(
         with without_loop():
             decorators.begin(module)
             apps = load(module)
+            for name in options.spooler.spooler_import:
+                import_any(name)
             call_hook(module, "post_fork_hook")
         await await_hook(module, "post_fork_hook")
         process.accounts.loaded(apps, options)
-        beside = (state.maintain, signals.run, *((stats.run, process.keep_accounts) if faces else ()))
+        tasks = SpoolerTasks(module, spooler.current())
+        beside = (state.maintain, signals.run, tasks.run, *((stats.run, process.keep_accounts) if faces else ()))
         async with serve_apps(
             apps,
             options,
             listeners,
             process.accounts.count_app,
             beside=beside,
-            before_end=partial(signals.drain, options.cores.grace),
+            before_end=partial(_finish, options.cores.grace, signals.drain, tasks.finish),
             stats=stats.addresses,
         ) as server:
             process.begin(server.pool)
@@ -230,6 +236,13 @@ async def serve(
                 process.drain()
         call_hook(module, "atexit")
         await await_hook(module, "atexit")
+
+
+async def _finish(seconds: float, *endings: Callable[[float], Coroutine[Any, Any, None]]) -> None:
+    """Await all of these at once, each with the seconds that it has."""
+    async with anyio.create_task_group() as tasks:
+        for ending in endings:
+            tasks.start_soon(ending, seconds)
 
 
 @asynccontextmanager
@@ -342,6 +355,7 @@ def information(options: Options, listeners: Sequence[Listener], *, reloads: int
         is_a_reload=reloads > 0,
         mode=_encoded(options.names.mode),
         pidfile=_encoded(options.process.pidfile),
+        spoolers=spooler.directories(),
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import anyio
 
 from uwsgi_async.instance.channel import Channel
+from uwsgi_async.instance.roles import spooler_paths
 from uwsgi_async.options.settings import Options
 from uwsgi_async.options.signals import split_file, split_timer
 from uwsgi_async.signals.declare import Declaration, FileMonitor, Timer
@@ -23,18 +24,18 @@ from uwsgi_async.signals.targets import Roster
 from uwsgi_async.signals.values import document
 
 
-def roster(options: Options) -> Roster:
-    """Return which processes an instance with these options has."""
-    return Roster(workers=options.process.processes)
+def roster(options: Options, *, alone: bool = False) -> Roster:
+    """Return which processes an instance with these options has. ``alone``: as tasks of one process."""
+    return Roster(workers=options.process.processes, spoolers=tuple(spooler_paths(options)), alone=alone)
 
 
 def make_router(options: Options) -> SignalRouter:
     return SignalRouter(options.signals.signal_bufsize)
 
 
-def begin_generation(router: SignalRouter, options: Options) -> Generation:
+def begin_generation(router: SignalRouter, options: Options, *, alone: bool = False) -> Generation:
     """Return a new generation, in which the timers and so on of the options are registered."""
-    generation = router.begin(roster(options))
+    generation = router.begin(roster(options, alone=alone))
     generation.configure(configured(options))
     return generation
 
@@ -73,7 +74,7 @@ class SingleSignals:
 
     def __init__(self, options: Options) -> None:
         self.router = make_router(options)
-        self._generation = begin_generation(self.router, options)
+        self._generation = begin_generation(self.router, options, alone=True)
         self._port = self._generation.connect("worker", 1, self._deliver)
         harakiri = options.cores.harakiri
         self.end = SignalEnd(self._take, self._generation.table.roster, "worker 1", harakiri=harakiri)

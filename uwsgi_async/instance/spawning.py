@@ -41,6 +41,7 @@ from uwsgi_async.instance.listeners import Listener
 from uwsgi_async.instance.logs.collector import Collector
 from uwsgi_async.instance.ownfile import OwnFile
 from uwsgi_async.instance.reaper import Child, Exit, Reaper
+from uwsgi_async.instance.roles import Role
 from uwsgi_async.instance.scoreboard import Header, Scoreboard
 from uwsgi_async.instance.state import SharedState
 from uwsgi_async.options.settings import Options
@@ -269,17 +270,17 @@ class ForkServer:
             self._restarted.set()
             self._restarted = anyio.Event()
 
-    async def fork(self, worker: int) -> Channel:
-        """Ask for a new process of a worker; return the master's end of its channel. Waits as long as it must."""
+    async def fork(self, role: Role) -> Channel:
+        """Ask for a new process of a role; return the master's end of its channel. Waits as long as it must."""
         while True:
             try:
                 ours, theirs = pair()
             except OSError as error:
-                logger.error("worker %d cannot be started: %s; trying again", worker, error.strerror)
+                logger.error("%s cannot be started: %s; trying again", role, error.strerror)
                 await anyio.sleep(_RETRY)
                 continue
             with theirs:
-                if self._send_fork(worker, theirs.fileno()):
+                if self._send_fork(role, theirs.fileno()):
                     return Channel(ours)
             ours.close()
             with anyio.move_on_after(_RETRY):
@@ -308,14 +309,14 @@ class ForkServer:
         if self._child is not None:
             await _bury(self._child)
 
-    def _send_fork(self, worker: int, channel: int) -> bool:
+    def _send_fork(self, role: Role, channel: int) -> bool:
         if self._channel is None:
             return False
         try:
             with self._holdings.output.for_a_process() as log:
-                return self._channel.send(Fork(worker), channel, *log)
+                return self._channel.send(Fork(role.seat), channel, *log)
         except OSError as error:
-            logger.error("worker %d cannot be started: %s; trying again", worker, error.strerror)
+            logger.error("%s cannot be started: %s; trying again", role, error.strerror)
             return False
 
     def _files(self) -> list[list[Any]]:

@@ -17,11 +17,12 @@ from typing import Any, Protocol
 
 import anyio
 
-from uwsgi_async.api import cache, locks, metrics, queue, sharedarea
+from uwsgi_async.api import cache, locks, metrics, queue, sharedarea, spooler
 from uwsgi_async.api.statistics import InstanceStatistics
 from uwsgi_async.instance.metrics import InstanceMetrics
 from uwsgi_async.instance.statistics.publish import Detail
 from uwsgi_async.options.settings import Options
+from uwsgi_async.spooler.table import Spoolers
 from uwsgi_async.state.cache.caches import Caches
 from uwsgi_async.state.locks import Locks
 from uwsgi_async.state.metrics import Metrics
@@ -81,6 +82,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("queue", lambda options: Queue.create(options.queue), Queue.attach, queue.using),
     Kind("areas", lambda options: SharedAreas.create(options.areas), SharedAreas.attach, sharedarea.using),
     Kind("metrics", lambda options: Metrics.create(options.metrics, shape(options)), Metrics.attach, metrics.using),
+    Kind("spoolers", lambda options: Spoolers.create(options.spooler), Spoolers.attach, spooler.using),
 )
 
 

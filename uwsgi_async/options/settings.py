@@ -16,6 +16,7 @@ from uwsgi_async.options.loggers import LoggerOptions, NameOptions
 from uwsgi_async.options.reloading import ReloadOptions
 from uwsgi_async.options.resources import ResourceOptions
 from uwsgi_async.options.signals import SignalOptions
+from uwsgi_async.options.spooling import SpoolerOptions
 from uwsgi_async.options.stats import StatsOptions
 from uwsgi_async.options.system import SystemOptions
 
@@ -25,7 +26,7 @@ MIB = 1024 * KIB
 
 _LAST_MOMENTS = 5 * SECONDS  # of a worker that has cancelled its last request
 
-Allowed = Literal["cache", "signals"]
+Allowed = Literal["cache", "signals", "spooler"]
 Backend = Literal["asyncio", "trio"]
 HttpParser = Literal["httptools", "h11"]
 
@@ -44,7 +45,7 @@ class SocketOptions:
         (),
         "uwsgi-allow",
         repeat=True,
-        help="let everybody who reaches a TCP socket of the uwsgi protocol use this besides requests: cache, signals",
+        help="let everybody who reaches a TCP socket of the uwsgi protocol use this, too: cache, signals, spooler",
     )
     listen: int = option(
         100,
@@ -441,6 +442,7 @@ class Options:
     areas: SharedAreaOptions = field(default_factory=SharedAreaOptions)
     metrics: MetricOptions = field(default_factory=MetricOptions)
     signals: SignalOptions = field(default_factory=SignalOptions)
+    spooler: SpoolerOptions = field(default_factory=SpoolerOptions)
     configuration: Configuration = field(default_factory=Configuration)
 
     @property

@@ -74,12 +74,16 @@ ANY_WORKER = AnyOf("worker")
 
 @dataclass(frozen=True, slots=True)
 class Roster:
-    """Which processes an instance has. ``farms``: the numbers of the mules of each; ``spoolers``: their directories."""
+    """Which processes an instance has. ``farms``: the numbers of the mules of each; ``spoolers``: their directories.
+
+    ``alone``: one process is all of them.
+    """
 
     workers: int
     mules: int = 0
     farms: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     spoolers: tuple[str, ...] = ()
+    alone: bool = False
 
 
 _WORDS: Mapping[str, Target] = {
@@ -164,6 +168,8 @@ def route(target: Target, roster: Roster, active: Set[int]) -> tuple[Queue, ...]
 
 def serves(queue: Queue, kind: Kind, number: int, path: str, roster: Roster) -> bool:
     """Whether the process of this kind, number, and spooler's directory takes signals from ``queue``."""
+    if roster.alone:
+        return True
     match queue:
         case Numbered():
             return (queue.kind, queue.number) == (kind, number)

@@ -23,7 +23,7 @@ from uwsgi_async.api.statistics import (
 )
 from uwsgi_async.cores.core import CoreStatistics
 from uwsgi_async.instance.listeners import Listener
-from uwsgi_async.instance.scoreboard import AppField, CoreField, Field, Header, Scoreboard, State
+from uwsgi_async.instance.scoreboard import KINDS, AppField, CoreField, Field, Header, Scoreboard, State
 from uwsgi_async.instance.statistics.publish import MICROS, Detail, decode_vars
 
 UWSGI_VERSION = "2.0.31"
@@ -57,7 +57,7 @@ def collect(board: Scoreboard, listeners: Sequence[Listener], detail: Detail) ->
         listen_queue=max((each.queue for each in sockets), default=0),
         sockets=sockets,
         workers=workers,
-        processes=tuple(_processes(header, state, workers)),
+        processes=(*_processes(header, state, workers), *_others(board)),
     )
 
 
@@ -172,6 +172,15 @@ def _processes(
         if worker.pid:
             status = worker.status.decode() if worker.ready else "starting"
             yield _process(f"worker {worker.id}", worker.pid, status)
+
+
+def _others(board: Scoreboard) -> Iterator[ProcessStatistics]:
+    """Yield the processes that are no workers, such as spoolers."""
+    for seat in range(board.rows + 1, board.seats + 1):
+        row = board.row(seat)
+        if row[Field.PID]:
+            status = "starting" if not row[Field.READY] else "busy" if row[Field.BUSY] else "idle"
+            yield _process(f"{KINDS[row[Field.KIND]]} {row[Field.NUMBER]}", row[Field.PID], status)
 
 
 def _process(role: str, pid: int, state: str) -> ProcessStatistics:

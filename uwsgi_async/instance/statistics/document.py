@@ -25,6 +25,9 @@ MICROS = 1_000_000
 _STATE = ("caches", "metrics", "signals")  # sections that are there when there is something to tell
 
 
+_BEHIND = ("spoolers",)  # the same, where uWSGI tells them behind the workers
+
+
 def encode(statistics: InstanceStatistics, options: StatsOptions) -> bytes:
     """Return the JSON text that ``options`` ask for."""
     content = document(statistics, cores=not options.stats_no_cores)
@@ -68,6 +71,7 @@ def document(statistics: InstanceStatistics, *, cores: bool = True) -> dict[str,
         **{name: s.sections[name] for name in _STATE if name in s.sections},
         "sockets": [_socket(each) for each in s.sockets],
         "workers": [_worker(each, cores, queues.get(f"worker{each.id}", 0)) for each in s.workers],
+        **{name: s.sections[name] for name in _BEHIND if name in s.sections},
         "software": s.software,
         "state": s.state,
         "started": int(s.started * MICROS),
@@ -190,7 +194,7 @@ def _read_instance(told: dict[str, Any]) -> InstanceStatistics:
         sockets=tuple(_read_socket(each) for each in told["sockets"]),
         workers=tuple(_read_worker(each) for each in told["workers"]),
         processes=tuple(_read_process(each) for each in told.get("processes", ())),
-        sections={name: told[name] for name in ("locks", *_STATE) if told.get(name)},
+        sections={name: told[name] for name in ("locks", *_STATE, *_BEHIND) if told.get(name)},
     )
 
 

@@ -98,6 +98,8 @@ def render(statistics: InstanceStatistics, *, cores: bool = True, metrics: bool 
         _add_signals(families, statistics_of(signals))
     for cache in statistics.sections.get("caches", ()):
         _add_cache(families, cache)
+    for number, spooler in enumerate(statistics.sections.get("spoolers", ()), 1):
+        _add_spooler(families, number, spooler)
     for name, metric in statistics.sections.get("metrics", {}).items() if metrics else ():
         families.add_untyped("metric", "The metrics of uWSGI's metrics subsystem.", metric["value"], name=name)
     return families.text()
@@ -147,6 +149,19 @@ def _add_signals(families: _Families, signals: SignalStatistics) -> None:
             **labels,
         )
         add("signal_source_last_time_seconds", "When it did so last, in unix seconds; 0 is never.", when, **labels)
+
+
+def _add_spooler(families: _Families, number: int, spooler: Mapping[str, Any]) -> None:
+    for name, key, help in (
+        ("running", "running", "Tasks that run."),
+        ("waiting", "waiting", "Tasks that the process knows of and has not begun."),
+        ("tasks", "tasks", "Runs of tasks by this process."),
+        ("done_total", "done", "Tasks that are done."),
+        ("failed_total", "failed", "Runs that have failed."),
+        ("given_up_total", "given_up", "Tasks that went to the dead letters."),
+        ("respawn_count_total", "respawns", "Times that the process was started again."),
+    ):
+        families.add(f"spooler_{name}", help, spooler[key], dir=spooler["dir"], spooler_id=number)
 
 
 def _add_worker(families: _Families, worker: WorkerStatistics, signal_queue: int) -> None:
