@@ -1,6 +1,6 @@
-"""What an operator does with a running instance from a shell: ``uwsgi-async top``, ``ps``, ``reload`` and ``stop``."""
+"""What an operator does from a shell: ``uwsgi-async top``, ``ps``, ``reload``, ``stop``, and ``spool``."""
 
 from typing import Final
 
-COMMANDS: Final = ("top", "ps", "reload", "stop", "--connect-and-read", "--reload", "--stop")
+COMMANDS: Final = ("top", "ps", "reload", "stop", "spool", "--connect-and-read", "--reload", "--stop")
 """The first words that are for `commands.main`. Those with dashes are uWSGI's, and take one value."""

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
+from uwsgi_async.commands import spool
 from uwsgi_async.commands.signals import reload, stop
 from uwsgi_async.commands.table import render_processes
 from uwsgi_async.commands.targets import connect_and_read, read_statistics
@@ -34,6 +35,8 @@ def run(words: Sequence[str]) -> int:
             raise UsageError(f"{first}: expected a value behind it, but none came")
         return _OPTIONS[first](value)
     options = _parser().parse_args(words)
+    if options.command == "spool":
+        return _say(spool.run(options))
     if options.command == "top":
         return _top(options.target, options.interval, options.once)
     if options.command == "ps":
@@ -55,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
         if name == "top":
             command.add_argument("--interval", type=float, default=1.0, metavar="SECONDS", help="default: 1")
             command.add_argument("--once", action="store_true", help="print one frame and end")
+    spool.add_parser(commands)
     return parser
 
 

@@ -8,7 +8,8 @@ rich.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -45,6 +46,8 @@ def watch(read: Callable[[], InstanceStatistics], console: Console, interval: fl
 def frame(statistics: InstanceStatistics, before: InstanceStatistics, seconds: float, now: float) -> RenderableType:
     """Return one picture. ``before``: what it was ``seconds`` ago, for the rates; ``now``: unix seconds."""
     parts: list[RenderableType] = [_summary(statistics, before, seconds, now), _workers(statistics, before, seconds)]
+    if statistics.sections.get("spoolers"):
+        parts.append(_spoolers(statistics.sections["spoolers"]))
     requests = _requests(statistics)
     if requests.row_count:
         parts.append(requests)
@@ -92,6 +95,17 @@ def _worker_cells(w: WorkerStatistics, before: WorkerStatistics, seconds: float)
         size(w.rss),
         size(w.tx),
     )
+
+
+def _spoolers(spoolers: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(box=None, padding=(0, 1), collapse_padding=True, pad_edge=False, header_style="reverse")
+    for name in ("SID", "PID", "RUN", "WAIT", "DONE", "FAIL", "DEAD", "SPAWN"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("SPOOLER", no_wrap=True, overflow="ellipsis")
+    for number, each in enumerate(spoolers, 1):
+        counts = (each.get(key, 0) for key in ("running", "waiting", "done", "failed", "given_up", "respawns"))
+        table.add_row(str(number), str(each["pid"] or "-"), *map(str, counts), Text(printable(str(each["dir"]))))
+    return table
 
 
 def _requests(statistics: InstanceStatistics) -> Table:
