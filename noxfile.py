@@ -77,8 +77,9 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """Kill processes that change shared state, for long; the argument is the number of kills for each kind of cache."""
+    """Kill processes that change shared state, or run tasks, for long; the argument is how many kills, and tasks."""
     install(session, "test")
     kills = session.posargs[0] if session.posargs else FAULT_KILLS
-    environment = {"CACHE_KILLS": kills, "STATE_FAULTS": str(int(kills) / 50)}
+    environment = {"CACHE_KILLS": kills, "STATE_FAULTS": str(int(kills) / 50), "SPOOL_TASKS": kills}
     session.run("python", "-m", "pytest", "-s", "tests/state", "-k", "killed or faults", env=environment)
+    session.run("python", "-m", "pytest", "tests/instance/test_spooler_faults.py", env=environment)

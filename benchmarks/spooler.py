@@ -1,0 +1,287 @@
+"""python -m benchmarks.spooler: tasks of the spooler beside real uWSGI's, huey on sqlite, and dramatiq on redis.
+
+All of them write and run the same task (benchmarks/apps/spooler_probe.py), with one process that writes and one that
+runs them. ``enqueue`` writes tasks while nobody runs any; ``drain`` runs those; ``complete`` does both at once, from
+the first that is written to the last that is done; ``latency`` is the median time from writing a task to its
+beginning, when there is one now and then. Servers write in the instance that also runs the tasks. Values are medians
+of the rounds; a round runs all, one after the other. Needs redis-server (Debian: redis-server).
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import os
+import platform
+import re
+import shutil
+import socket
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.request import urlopen
+
+from benchmarks.report import cpu_model
+from tests.parity.oracle import VERSION, binary, home
+
+PROBE = Path(__file__).parent / "apps" / "spooler_probe.py"
+PATIENCE = 300.0  # seconds for all tasks of a scenario
+LATENCY_TASKS = 200
+LATENCY_PAUSE = 0.01  # seconds between two tasks
+RECORD = struct.Struct("qq")
+
+Values = dict[str, float]
+Write = Callable[[int, float], float]
+"""Writes so many tasks with a pause after each, and returns the seconds that it took."""
+
+GOALS = {
+    "uWSGI": "enqueue as fast without sync; complete 3x",
+    "huey (sqlite)": "enqueue 3x",
+    "dramatiq (redis)": "-",
+}
+
+
+class Queue:
+    """One way to write and run tasks, in a directory of its own."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.log = place / "log"
+        self.environment = {**os.environ, "BENCH_LOG": str(self.log)}
+
+    def notes(self) -> list[tuple[int, int]]:
+        """When each task was written and when it was run, in nanoseconds."""
+        return list(RECORD.iter_unpack(self.log.read_bytes())) if self.log.exists() else []
+
+    def wait_for(self, count: int) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not self.log.exists() or self.log.stat().st_size < count * RECORD.size:
+            if time.monotonic() > deadline:
+                sys.exit(f"only {len(self.notes())} of {count} tasks were run in {PATIENCE:.0f} s")
+            time.sleep(0.01)
+
+    @contextmanager
+    def writer(self) -> Iterator[Write]:
+        """Give what writes tasks, from a process that runs none."""
+        raise NotImplementedError
+
+    @contextmanager
+    def runner(self) -> Iterator[Write]:
+        """Run tasks while the block runs; give what writes more of them."""
+        raise NotImplementedError
+
+
+class Server(Queue):
+    """A server with a spooler. ``words``: its command and options."""
+
+    def __init__(self, place: Path, words: Sequence[str]) -> None:
+        super().__init__(place)
+        self._words = words
+        self._spool = place / "spool"
+        self._spool.mkdir()
+
+    @contextmanager
+    def writer(self) -> Iterator[Write]:
+        with self._started("--spooler-external", str(self._spool)) as write:
+            yield write
+
+    @contextmanager
+    def runner(self) -> Iterator[Write]:
+        with self._started("--spooler", str(self._spool)) as write:
+            yield write
+
+    @contextmanager
+    def _started(self, *options: str) -> Iterator[Write]:
+        log = self.place / "server.log"
+        with log.open("wb") as file:
+            words = [*self._words, "--master", "--http-socket", "127.0.0.1:0", "--disable-logging", "--spooler-quiet"]
+            words += ["--wsgi-file", str(PROBE), *options]
+            process = subprocess.Popen(words, env=self.environment, stdout=file, stderr=file)
+        try:
+            url = _url(log, process)
+
+            def write(count: int, pause: float) -> float:
+                with urlopen(f"{url}/?{count}&{pause}", timeout=PATIENCE) as answer:
+                    return float(answer.read())
+
+            yield write
+        finally:
+            process.send_signal(2)
+            process.wait(30)
+
+
+def _url(log: Path, process: subprocess.Popen[bytes]) -> str:
+    pattern = re.compile(
+        r"(?:serves http://|bound to TCP address )(127\.0\.0\.1:\d+)[^$]*?(?:serves|spawned uWSGI worker)"
+    )
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and process.poll() is None:
+        text = log.read_text(errors="replace")
+        match = pattern.search(text) or re.search(r"serves http://(127\.0\.0\.1:\d+)", text)
+        if match:
+            return f"http://{match[1]}"
+        time.sleep(0.05)
+    sys.exit(f"a server did not start: {log.read_text(errors='replace')}")
+
+
+class Library(Queue):
+    """A library: scripts write, and a command of its own runs tasks."""
+
+    def __init__(self, place: Path, name: str, store: str, words: Sequence[str]) -> None:
+        super().__init__(place)
+        self.environment |= {"BENCH_QUEUE": name, "BENCH_STORE": store, "PYTHONPATH": str(PROBE.parent)}
+        self._words = words
+
+    @contextmanager
+    def writer(self) -> Iterator[Write]:
+        def write(count: int, pause: float) -> float:
+            words = [sys.executable, str(PROBE), str(count), str(pause)]
+            done = subprocess.run(words, env=self.environment, capture_output=True, text=True, timeout=PATIENCE)
+            if done.returncode:
+                sys.exit(done.stderr)
+            return float(done.stdout)
+
+        yield write
+
+    @contextmanager
+    def runner(self) -> Iterator[Write]:
+        with (self.place / "runner.log").open("wb") as file:
+            process = subprocess.Popen(
+                [sys.executable, *self._words], env=self.environment, cwd=self.place, stdout=file, stderr=file
+            )
+        try:
+            with self.writer() as write:
+                yield write
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def measured(queue: Queue, count: int) -> Values:
+    """Return tasks a second, and seconds of latency."""
+    with queue.writer() as write:
+        enqueue = write(count, 0)
+    with queue.runner() as write:
+        queue.wait_for(count)
+        ran = sorted(done for _, done in queue.notes())
+        drain = (ran[-1] - ran[0]) / 1e9
+        write(count, 0)
+        queue.wait_for(2 * count)
+        notes = queue.notes()[count:]
+        complete = (max(done for _, done in notes) - min(written for written, _ in notes)) / 1e9
+        write(LATENCY_TASKS, LATENCY_PAUSE)
+        queue.wait_for(2 * count + LATENCY_TASKS)
+        latency = statistics.median((done - written) / 1e9 for written, done in queue.notes()[2 * count :])
+    return {"enqueue": count / enqueue, "drain": count / drain, "complete": count / complete, "latency": latency}
+
+
+def ours(place: Path, count: int) -> Values:
+    return measured(Server(place, [sys.executable, "-m", "uwsgi_async"]), count)
+
+
+def ours_without_sync(place: Path, count: int) -> Values:
+    return measured(Server(place, [sys.executable, "-m", "uwsgi_async", "--spooler-sync=false"]), count)
+
+
+def real_uwsgi(place: Path, count: int) -> Values:
+    words = [str(binary()), *(["--home", str(home())] if home().exists() else []), "--die-on-term"]
+    queue = Server(place, words)
+    queue.environment = {key: value for key, value in queue.environment.items() if not key.startswith("PYTHON")}
+    return measured(queue, count)
+
+
+def huey(place: Path, count: int) -> Values:
+    words = ["-m", "huey.bin.huey_consumer", "spooler_probe.huey", "-q"]
+    return measured(Library(place, "huey", str(place / "huey.db"), words), count)
+
+
+def dramatiq(place: Path, count: int) -> Values:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = str(sock.getsockname()[1])
+    server = subprocess.Popen(
+        ["redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"],
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            try:
+                socket.create_connection(("127.0.0.1", int(port))).close()
+                break
+            except OSError:
+                time.sleep(0.05)
+        words = ["-m", "dramatiq", "spooler_probe", "-p", "1", "-t", "8"]
+        return measured(Library(place, "dramatiq", f"redis://127.0.0.1:{port}/0", words), count)
+    finally:
+        server.kill()
+        server.wait()
+
+
+RUNS: dict[str, Callable[[Path, int], Values]] = {
+    "uwsgi-async": ours,
+    "uwsgi-async, no sync": ours_without_sync,
+    "uWSGI": real_uwsgi,
+    "huey (sqlite)": huey,
+    "dramatiq (redis)": dramatiq,
+}
+
+
+def page(rounds: list[dict[str, Values]], command: str, where: str, count: int) -> str:
+    """Return what was measured, in Markdown."""
+    versions = f"huey {importlib.metadata.version('huey')}, dramatiq {importlib.metadata.version('dramatiq')}"
+    lines = [
+        "# The spooler beside others",
+        "",
+        f"`{command}`: medians of {len(rounds)} rounds of {count} tasks, on {cpu_model()}, Python",
+        f"{platform.python_version()}, the directory on {where}; uWSGI {VERSION},",
+        f"{versions}. One process writes,",
+        "one runs tasks. Real uWSGI, huey and redis do not wait for the disk; uwsgi-async does, but where it says so.",
+        "",
+        "| | enqueue | drain | complete | latency | goal |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for name in rounds[0]:
+        middle = {key: statistics.median(each[name][key] for each in rounds) for key in rounds[0][name]}
+        rates = " | ".join(f"{middle[key]:,.0f}/s" for key in ("enqueue", "drain", "complete"))
+        lines.append(f"| {name} | {rates} | {middle['latency'] * 1000:.2f} ms | {GOALS.get(name, '-')} |")
+    return "\n".join(lines) + "\n"
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.spooler", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--tasks", type=int, default=10_000)
+    parser.add_argument("--only", nargs="*", choices=RUNS, default=list(RUNS))
+    parser.add_argument("--directory", help="where the queues are; the default is the system's for temporary files")
+    parser.add_argument("--page", type=Path, help="write the page here")
+    options = parser.parse_args(words)
+    if "dramatiq (redis)" in options.only and shutil.which("redis-server") is None:
+        sys.exit("redis-server is not there (Debian: redis-server)")
+    rounds: list[dict[str, Values]] = []
+    for _ in range(options.rounds):
+        values = {}
+        for name in options.only:
+            with tempfile.TemporaryDirectory(dir=options.directory) as place:
+                values[name] = RUNS[name](Path(place), options.tasks)
+            print(name, {key: round(value, 5) for key, value in values[name].items()}, flush=True)
+        rounds.append(values)
+    where = "tmpfs" if (options.directory or "").startswith("/dev/shm") else "a disk (ext4)"
+    text = page(rounds, f"python -m benchmarks.spooler --rounds {options.rounds}", where, options.tasks)
+    print(text)
+    if options.page:
+        options.page.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
