@@ -19,8 +19,7 @@ APP = "decorators.py"
 
 # What uWSGI's module has beside the decorators, to build them with.
 INTERNALS = {
-    "farm_loop", "manage_spool_request", "mule_brain", "mule_brainloop", "mule_functions", "mule_msg_dispatcher",
-    "mulemsg_loop", "spool_decorate", "spooler_functions",
+    "farm_loop", "mule_brain", "mule_brainloop", "mule_functions", "mule_msg_dispatcher", "mulemsg_loop",
 }  # fmt: skip
 NEWER = {"mstimer"}  # in uWSGI 2.1
 

@@ -34,11 +34,13 @@ def _oracle() -> None:
 
 
 @contextmanager
-def spooling(server: str, place: Path, *options: str, directory: str = "spool") -> Iterator[Running]:
+def spooling(
+    server: str, place: Path, *options: str, directory: str = "spool", app: str = "spooler.py"
+) -> Iterator[Running]:
     """Start a server with the app, whose spooler has a directory in ``place``."""
     words = [f"--env=SPOOL_LOG={place / 'log'}", f"--env=SERVER={server}", "--spooler-frequency", "1"]
     (place / directory).mkdir(exist_ok=True)
-    words += ["--spooler", str(place / directory), "--wsgi-file", str(APPS / "spooler.py"), "--master", *options]
+    words += ["--spooler", str(place / directory), "--wsgi-file", str(APPS / app), "--master", *options]
     with start(server, place, *words, cwd=place) as running:
         yield running
 
@@ -47,7 +49,7 @@ def ask(running: Running, expression: str) -> Any:
     return eval(running.request("POST", "/", expression.encode()).body)
 
 
-def runs(place: Path) -> list[tuple[str, list[tuple[str, bytes]], str]]:
+def runs(place: Path) -> list[Any]:
     """What has run: by which server, with what, in which directory."""
     log = place / "log"
     return [eval(line) for line in log.read_text().splitlines()] if log.exists() else []
@@ -246,3 +248,35 @@ def test_a_file_of_uwsgi_is_a_task_of_ours(tmp_path: Path) -> None:
         path = ask(running, "uwsgi.spool({b'at': b'4102444800', b'spooler_x': b'', b'body': b'b'})")
     task = decode_task(Path(os.fsdecode(path)).read_bytes())
     assert task == Task({b"at": b"4102444800", b"spooler_x": b""}, b"b")
+
+
+@pytest.mark.parametrize(("writer", "runner"), [("ours", "oracle"), ("oracle", "ours"), ("ours", "ours")])
+def test_decorated_functions_are_run_wherever_they_were_called(tmp_path: Path, writer: str, runner: str) -> None:
+    directory = tmp_path / "spool"
+    directory.mkdir()
+    calls = [
+        "plain({'a': 'é', b'b': b'1'}, c='2', spooler=DIR)",
+        "pickled(1, [2.5], key={'a': None}, spooler=DIR)",
+        "pickled(spooler=DIR, at='17', body=b'all of it')",
+        "forever(n='3', spooler=DIR)",
+        "raw(n='4', spooler=DIR)",
+    ]
+    words = ("--spooler-external", str(directory))
+    app = "spooler_decorated.py"
+    with spooling(writer, tmp_path, *words, directory="other", app=app) as running:
+        for call in calls:
+            assert ask(running, call.replace("DIR", repr(str(directory)))).startswith(os.fsencode(directory))
+    with spooling(runner, tmp_path, app=app):
+        wait_until(lambda: len(seen := runs(tmp_path)) >= 6 and (runner, "forever", "3") in seen)
+    seen = [run[1:] for run in runs(tmp_path)]
+    base = {"ud_spool_func": "plain", "ud_spool_ret": "-2"}
+    for expected in (
+        ("plain", {"a": "é", "b": "1", "c": "2", **base}),
+        ("pickled", (1, [2.5]), {"key": {"a": None}}),
+        ("pickled", (), {}),
+        ("raw", "4"),
+    ):
+        assert seen.count(expected) == 1, expected
+    assert seen.count(("forever", "3")) >= 2
+    assert {run[0] for run in runs(tmp_path)} == {runner}
+    assert len(tasks(directory)) == 1

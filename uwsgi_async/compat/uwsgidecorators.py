@@ -23,10 +23,14 @@ from uwsgi_async.decorators import (
     postfork,
     rbtimer,
     signal,
+    spool,
+    spoolforever,
+    spoolraw,
     thread,
     timer,
 )
 from uwsgi_async.decorators.forks import postfork_chain, postfork_chain_hook, take_hooks
+from uwsgi_async.decorators.spooler import manage_spool_request, spool_decorate, spooler_functions, take_spooler
 
 # uWSGI's module has no list, so ``from uwsgidecorators import *`` gives an app what it imports itself, too.
 __all__ = [
@@ -36,6 +40,7 @@ __all__ = [
     "get_free_signal",
     "harakiri",
     "lock",
+    "manage_spool_request",
     "mstimer",
     "partial",
     "pickle",
@@ -44,6 +49,11 @@ __all__ = [
     "postfork_chain_hook",
     "rbtimer",
     "signal",
+    "spool",
+    "spool_decorate",
+    "spooler_functions",
+    "spoolforever",
+    "spoolraw",
     "sys",
     "thread",
     "timer",
@@ -51,3 +61,4 @@ __all__ = [
 ]
 
 take_hooks(uwsgi)
+take_spooler(uwsgi)

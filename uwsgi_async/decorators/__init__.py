@@ -16,6 +16,7 @@ from typing import Any, Final
 from uwsgi_async.decorators.calls import harakiri, lock, thread
 from uwsgi_async.decorators.forks import postfork, postfork_chain, postfork_chain_hook, take_hooks
 from uwsgi_async.decorators.signals import before, cron, filemon, get_free_signal, mstimer, rbtimer, signal, timer
+from uwsgi_async.decorators.spooler import spool, spooler_functions, spoolforever, spoolraw, take_spooler
 
 __all__ = [
     "cron",
@@ -28,13 +29,14 @@ __all__ = [
     "postfork_chain_hook",
     "rbtimer",
     "signal",
+    "spool",
+    "spoolforever",
+    "spoolraw",
     "thread",
     "timer",
 ]
 
-_LATER: Final = frozenset(
-    ["erlang", "farm", "mule", "mulefunc", "muleloop", "mulemsg", "rpc", "spool", "spoolforever", "spoolraw"]
-)
+_LATER: Final = frozenset(["erlang", "farm", "mule", "mulefunc", "muleloop", "mulemsg", "rpc"])
 
 
 def __getattr__(name: str) -> Any:
@@ -48,3 +50,5 @@ def begin(module: ModuleType) -> None:
     before.register()
     if postfork_chain:
         take_hooks(module)
+    if spooler_functions and getattr(module, "spooler", None) is None:
+        take_spooler(module)
