@@ -341,9 +341,10 @@ def test_a_task_may_come_over_a_unix_socket(tmp_path: Path) -> None:
         with socket.socket(socket.AF_UNIX) as sock:
             sock.connect(str(path))
             assert exchange(sock, spool_packet(n="over the wire")) == b"\xff\0\0\x01"
-        with socket.socket(socket.AF_UNIX) as sock:
-            sock.connect(str(path))
-            assert exchange(sock, spool_packet(spooler="/elsewhere")) == b"\xff\0\0\0"
+        for refused in ({"spooler": "/elsewhere"}, {"ud_spool_func": "f", "args": "a pickle"}):
+            with socket.socket(socket.AF_UNIX) as sock:
+                sock.connect(str(path))
+                assert exchange(sock, spool_packet(**refused)) == b"\xff\0\0\0"
         (run,) = running.wait_for_runs(1)
         assert run["task"]["n"] == "over the wire"
 

@@ -8,7 +8,7 @@ uWSGI's plugins/spooler/spooler_plugin.c the payload is the task, there is no bo
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import anyio.to_thread
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from uwsgi_async.cores.connection import Connection
 
 logger = logging.getLogger("uwsgi_async")
+
+_DECORATED: Final = "ud_spool_func"  # the function that `spooldecorators` would call
+_PICKLED: Final = "args"
 
 
 class SpoolService:
@@ -46,5 +49,7 @@ class SpoolService:
         if self._spoolers is None:
             raise ValueError("this instance has no spooler")
         fields = decode_vars(payload)
+        if _DECORATED in fields and _PICKLED in fields:
+            raise ValueError("its arguments are pickled, and nothing is unpickled that came over a network")
         task = Task({key.encode("latin-1"): value.encode("latin-1") for key, value in fields.items()})
         await anyio.to_thread.run_sync(self._spoolers.write, task)
