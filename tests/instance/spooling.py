@@ -41,6 +41,8 @@ def run(task):
         raise LookupError("the reason")
     if do == "die":
         os.kill(os.getpid(), 9)
+    if do == "block":
+        time.sleep(float(told["seconds"]))
     if do == "hang":
         time.sleep(1000)
     if do == "exit":

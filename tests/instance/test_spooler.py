@@ -191,6 +191,19 @@ def test_a_spooler_that_is_held_for_longer_than_harakiri_is_killed_with_its_trac
         running.wait_for_runs(1, running.spool(n=1))
 
 
+@pytest.mark.parametrize(("harakiri", "ends"), [("0", True), ("1", False)])
+def test_the_time_that_a_task_says_itself_holds_also_when_it_blocks(tmp_path: Path, harakiri: str, ends: bool) -> None:
+    words = ("--spooler-harakiri", harakiri, "--harakiri-graceful-timeout", "0.2")
+    with instance(tmp_path, *words) as running:
+        if ends:
+            running.spool(do="hang", spooler_timeout=0.3)
+            running.process.wait_for(r"spooler 1 \(pid: \d+\): HARAKIRI")
+        else:
+            name = running.spool(do="block", seconds=2, spooler_timeout=60)
+            running.process.wait_until(lambda: not (running.directory / name).exists())
+            assert len(running.runs(name)) == 1
+
+
 def test_a_spooler_is_replaced_after_its_number_of_tasks(tmp_path: Path) -> None:
     with instance(tmp_path, "--spooler-max-tasks", "2") as running:
         for number in range(6):

@@ -358,6 +358,7 @@ class HelperProcess(ProcessUnderMaster):
     ) -> None:
         super().__init__(role, master, board, channel, listeners, state)
         self.busy: Callable[[], int] = int
+        self._deadlines: dict[object, int] = {}
         self._row = row = board.row(role.seat)
         row[Field.KIND], row[Field.NUMBER] = KINDS.index(role.kind), role.number
         row[Field.PID] = os.getpid()
@@ -375,6 +376,20 @@ class HelperProcess(ProcessUnderMaster):
         row[Field.BUSY] = self.busy()
         with suppress(OSError):  # no file descriptor is free: that is no reason to end
             row[Field.RSS], row[Field.VSZ] = mem()
+
+    def set_deadline(self, seconds: int) -> None:
+        self.limit(None, seconds)
+
+    def limit(self, what: object, seconds: float) -> None:
+        """Let the master kill this process in ``seconds``, unless this is called for the same again; 0 takes it back.
+
+        ``what``: anything that may be a key; None is what the app has asked for by `set_user_harakiri`.
+        """
+        if seconds:
+            self._deadlines[what] = time.monotonic_ns() + int(seconds * 1e9)
+        else:
+            self._deadlines.pop(what, None)
+        self._row[Field.DEADLINE] = min(self._deadlines.values(), default=0)
 
     def step_aside(self) -> bool:
         spare = self._free_spare()

@@ -59,7 +59,7 @@ def verdict(condition: Condition, options: Options) -> Verdict | None:
     """Return why a process in this condition is to be killed; None when it is not."""
     cores, process = options.cores, options.process
     if condition.overdue:
-        return Verdict("HARAKIRI (user) triggered", True)
+        return Verdict("HARAKIRI: the time that it has set itself is over", True)
     if condition.harakiri and condition.still > condition.harakiri + cores.harakiri_graceful_timeout:
         return Verdict(f"HARAKIRI: its event loop has not turned for {condition.still:.1f} s", True)
     if process.evil_reload_on_rss and condition.rss >= process.evil_reload_on_rss * _MEGABYTE:
@@ -89,7 +89,7 @@ def _condition(process: Process, board: Scoreboard, options: Options) -> Conditi
     row, now = process.row(board), time.monotonic_ns()
     heartbeat, deadline = row[Field.HEARTBEAT], row[Field.DEADLINE]
     still = (now - heartbeat) / 1e9 if heartbeat else 0.0
-    harakiri = options.spooler.spooler_harakiri if process.role.kind == "spooler" else options.cores.harakiri
+    harakiri = options.cores.harakiri if process.role.kind == "worker" else 0.0  # others set themselves a deadline
     return Condition(still, harakiri, 0 < deadline <= now, *_memory(process.pid))
 
 

@@ -27,6 +27,7 @@ from uwsgi_async.instance.importing import import_any
 from uwsgi_async.instance.living import Assignment, Place, listen, live, watch_sigterm
 from uwsgi_async.instance.scoreboard import Field
 from uwsgi_async.instance.spooling import SpoolerTasks
+from uwsgi_async.options.settings import Options
 
 logger = logging.getLogger("uwsgi_async")
 
@@ -59,7 +60,7 @@ async def _run(process: HelperProcess, assignment: Assignment, _apps: Apps) -> N
     os.setpriority(os.PRIO_PROCESS, 0, max(_NICE, os.getpriority(os.PRIO_PROCESS, 0)))
     os.chdir(options.spooler.spooler_chdir or spoolers.directories[number])
     await await_hook(assignment.module, "post_fork_hook")
-    tasks = SpoolerTasks(assignment.module, spoolers, [number])
+    tasks = SpoolerTasks(assignment.module, spoolers, [number], partial(_guard, process, options))
     process.busy = lambda: tasks.running
     place = Place(process)
     with ExitStack() as stack:
@@ -83,6 +84,11 @@ async def _run(process: HelperProcess, assignment: Assignment, _apps: Apps) -> N
     await await_hook(assignment.module, "atexit")
     process.publish()
     assignment.state.publish()
+
+
+def _guard(process: HelperProcess, options: Options, run: object, seconds: float) -> None:
+    """Let the master end this process when a task is neither over nor cancelled in time."""
+    process.limit(run, seconds + options.cores.harakiri_graceful_timeout if seconds else 0)
 
 
 async def _beat(process: HelperProcess, assignment: Assignment, tasks: SpoolerTasks) -> None:

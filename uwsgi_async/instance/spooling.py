@@ -6,7 +6,7 @@ begins and ends.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from types import ModuleType
 
@@ -24,14 +24,20 @@ class SpoolerTasks:
     """Runs the tasks of spoolers until `finish`.
 
     ``module``: where the app's function is. ``spoolers``: of the instance; None when it has none. ``numbers``: which of
-    them run here; None is all.
+    them run here; None is all. ``guard``: see `spooler.running.TaskRun`.
     """
 
-    def __init__(self, module: ModuleType, spoolers: Spoolers | None, numbers: Iterable[int] | None = None) -> None:
+    def __init__(
+        self,
+        module: ModuleType,
+        spoolers: Spoolers | None,
+        numbers: Iterable[int] | None = None,
+        guard: Callable[[object, float], None] = lambda _run, _seconds: None,
+    ) -> None:
         self._hosts: list[_Host] = []
         if spoolers is not None:
             here = range(spoolers.processes) if numbers is None else numbers
-            self._hosts = [_Host(module, spoolers, number) for number in here]
+            self._hosts = [_Host(module, spoolers, number, guard) for number in here]
         self._done = anyio.Event()
 
     def __repr__(self) -> str:
@@ -89,7 +95,9 @@ class SpoolerTasks:
 class _Host:
     """One spooler, and its row. What a row counts goes on from process to process, but ``tasks``, as in uWSGI."""
 
-    def __init__(self, module: ModuleType, spoolers: Spoolers, number: int) -> None:
+    def __init__(
+        self, module: ModuleType, spoolers: Spoolers, number: int, guard: Callable[[object, float], None]
+    ) -> None:
         self._module = module
         self._spoolers = spoolers
         self._number = number
@@ -101,6 +109,7 @@ class _Host:
             spoolers.options,
             self._find,
             lambda: spoolers.frequency,
+            guard,
             names_strangers=spoolers.directories.index(directory) == number,
         )
 

@@ -44,8 +44,8 @@ class TaskRunner:
     """Runs the tasks of one directory.
 
     ``find``: returns the app's spooler function, None when there is none. ``frequency``: returns the seconds between
-    two looks at the whole directory. ``names_strangers``: log what is in the directory and is no task, once; of several
-    processes of a directory one should.
+    two looks at the whole directory. ``guard``: see `TaskRun`. ``names_strangers``: log what is in the directory and is
+    no task, once; of several processes of a directory one should.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class TaskRunner:
         options: SpoolerOptions,
         find: Callable[[], SpoolerFunction | None],
         frequency: Callable[[], float],
+        guard: Callable[[object, float], None] = lambda _run, _seconds: None,
         *,
         names_strangers: bool = True,
     ) -> None:
@@ -62,7 +63,7 @@ class TaskRunner:
         self._options = options
         self._frequency = frequency
         self._names_strangers = names_strangers
-        self._run = TaskRun(directory, options, find, frequency)
+        self._run = TaskRun(directory, options, find, frequency, guard)
         self._backlog = Backlog(directory, ordered=options.spooler_ordered)
         self._watch: DirectoryWatch | None = None
         self._must_look = False

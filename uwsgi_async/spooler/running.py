@@ -54,7 +54,11 @@ def arguments(task: Task, name: str) -> Arguments:
 
 
 class TaskRun:
-    """Runs tasks of one directory. ``frequency``: returns the seconds between two looks at it, as they are now."""
+    """Runs tasks of one directory.
+
+    ``frequency``: returns the seconds between two looks at it, as they are now. ``guard``: is told how many seconds a
+    run may take, and 0 when it is over, by any object for the run: somebody outside may end what cannot be cancelled.
+    """
 
     def __init__(
         self,
@@ -62,7 +66,9 @@ class TaskRun:
         options: SpoolerOptions,
         find: Callable[[], SpoolerFunction | None],
         frequency: Callable[[], float],
+        guard: Callable[[object, float], None],
     ) -> None:
+        self._guard = guard
         self._directory = directory
         self._options = options
         self._find = find
@@ -104,11 +110,16 @@ class TaskRun:
             logger.info("%s managing request %s ...", self._label, claimed.name)
         began = time.monotonic()
         seconds = claimed.task.timeout or self._options.spooler_harakiri
+        if seconds:
+            self._guard(claimed, seconds)
         try:
             result = await _limited(function, arguments(claimed.task, claimed.name), seconds)
         except (Exception, SystemExit) as error:
             logger.error("%s task %s failed", self._label, claimed.name, exc_info=error)
             return Outcome.FAILED, "".join(traceback.format_exception(error)), isinstance(error, SystemExit)
+        finally:
+            if seconds:
+                self._guard(claimed, 0)
         if result is _TOO_LATE:
             reason = f"it took more than {seconds:g} seconds"
             logger.error("%s task %s was cancelled: %s", self._label, claimed.name, reason)
