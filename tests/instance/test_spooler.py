@@ -239,6 +239,18 @@ def test_a_reload_lets_the_old_spooler_finish_while_the_new_one_runs(tmp_path: P
         assert len(running.runs(slow)) == 1
 
 
+def test_a_touched_file_replaces_the_spoolers_and_nobody_else(tmp_path: Path) -> None:
+    flag = tmp_path / "flag"
+    flag.touch()
+    with instance(tmp_path, "--touch-spoolers-reload", str(flag)) as running:
+        before, worker = running.spooler_pid(), running.ask("os.getpid()")
+        os.utime(flag, (1, 1))
+        running.process.wait_for("replacing the spoolers")
+        running.process.wait_until(lambda: running.spooler_pid() not in (0, before))
+        running.wait_for_runs(1, running.spool(n=1))
+        assert running.ask("os.getpid()") == worker
+
+
 def test_what_a_killed_instance_has_not_run_the_next_one_runs(tmp_path: Path) -> None:
     with instance(tmp_path) as running:
         name = running.spool(do="hang")

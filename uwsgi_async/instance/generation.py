@@ -32,6 +32,7 @@ from uwsgi_async.instance.spawning import ForkServer, Holdings
 from uwsgi_async.instance.statistics.collect import collect
 from uwsgi_async.instance.statistics.publish import Detail
 from uwsgi_async.options.settings import Options
+from uwsgi_async.signals.targets import Kind
 
 logger = logging.getLogger("uwsgi_async")
 
@@ -176,6 +177,13 @@ class Generation:
                 for keeper in self._keepers:
                     tasks.start_soon(replace, keeper)
         return all(served)
+
+    async def replace_others(self, kind: Kind) -> None:
+        """Let new processes take the places of those of one kind that are no workers."""
+        async with anyio.create_task_group() as tasks:
+            for keeper in self._others:
+                if keeper.role.kind == kind:
+                    tasks.start_soon(keeper.replace)
 
     async def look(self, listeners: Sequence[Listener], detail: Detail) -> InstanceStatistics | None:
         """Let the workers write down what they do, and return the statistics; None when it has ended.

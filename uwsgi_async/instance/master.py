@@ -43,6 +43,7 @@ from uwsgi_async.instance.statistics.publish import Detail
 from uwsgi_async.instance.statistics.server import StatsServer, open_local_stats, open_stats
 from uwsgi_async.options.reread import keep_fixed
 from uwsgi_async.options.settings import Options
+from uwsgi_async.signals.targets import Kind
 from uwsgi_async.signals.values import document
 
 logger = logging.getLogger("uwsgi_async")
@@ -204,6 +205,12 @@ class Master:
         else:
             self._replacing = True
             self._tasks.start_soon(self._replace_workers, generation, reason, chain, brutal)
+
+    def replace_others(self, reason: str, kind: Kind) -> None:
+        """Replace the processes of one kind that are no workers, such as the spoolers, in the running generation."""
+        if not self._stopping and self._tasks is not None and self._generation is not None:
+            logger.info("%s: replacing the %ss", reason, kind)
+            self._tasks.start_soon(self._generation.replace_others, kind)
 
     def adjust_workers(self, reason: str, change: int) -> None:
         """Have so many workers more, or less, as far as the options ``processes`` and ``cheaper`` allow it."""

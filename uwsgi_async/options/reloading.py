@@ -21,6 +21,9 @@ class ReloadOptions:
     touch_chain_reload: tuple[str, ...] = option(
         (), "touch-chain-reload", repeat=True, help="replace the workers one after the other when this file is touched"
     )
+    touch_spoolers_reload: tuple[str, ...] = option(
+        (), "touch-spoolers-reload", repeat=True, help="replace the spoolers when this file is touched"
+    )
     fs_reload: tuple[str, ...] = option(
         (), "fs-reload", repeat=True, help="reload when this file, or what is directly in this directory, has changed"
     )
