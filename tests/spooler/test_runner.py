@@ -445,3 +445,32 @@ async def test_a_quiet_spooler_logs_no_task(tmp_path: Path, caplog: pytest.LogCa
         async with running(tmp_path, Calls(), spooler_quiet=quiet) as runner:
             await until(lambda: runner.statistics.done == 1)
         assert ("managing request" in caplog.text, "done with task" in caplog.text) == (not quiet, not quiet)
+
+
+async def test_a_directory_that_is_removed_and_made_again_is_watched_again(tmp_path: Path) -> None:
+    directory = tmp_path / "spool"
+    directory.mkdir()
+    calls = Calls()
+    async with running(directory, calls, frequency=0.02):
+        spool(directory, 1)
+        await calls.wait(1)
+        await until(lambda: not os.listdir(directory))
+        directory.rmdir()
+        await anyio.sleep(0.05)
+        directory.mkdir()
+        spool(directory, 2)
+        await calls.wait(2)
+
+
+async def test_tasks_are_found_also_when_the_directory_cannot_be_watched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(_self: object, _path: str, _mask: int) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("uwsgi_async.spooler.watching.Inotify.add", refuse)
+    calls = Calls()
+    async with running(tmp_path, calls, frequency=0.01):
+        spool(tmp_path)
+        await calls.wait(1)
+    assert "tells no news" in caplog.text

@@ -149,17 +149,25 @@ class TaskRunner:
         """Look at the whole directory."""
         try:
             found = scan(self.directory, ordered=self._options.spooler_ordered)
-            if self._watch is not None:
-                if self._watch.watch(found.levels):  # what came between looking and watching is seen now
-                    found = scan(self.directory, ordered=self._options.spooler_ordered)
-                self._watch.forget_unfinished()
+            if self._watches_more(found.levels):  # what has come between looking and watching
+                found = scan(self.directory, ordered=self._options.spooler_ordered)
         except OSError as error:
-            self._name_once("", f"the directory cannot be read: {error.strerror}")
+            self._name_once(self.directory, f"cannot be read: {error.strerror}")
             return
+        if self._watch is not None:
+            self._watch.forget_unfinished()
         self._due = found.due
         self._backlog.add(found.tasks)
         for stranger in found.strangers:
             self._name_once(stranger, "is no task, and is left alone")
+
+    def _watches_more(self, levels: list[str]) -> bool:
+        """Watch what is not watched yet; return whether there was anything."""
+        try:
+            return self._watch is not None and self._watch.watch(levels)
+        except OSError as error:
+            self._name_once(self.directory, f"tells no news, new tasks are seen at the next look: {error.strerror}")
+            return False
 
     async def _core(self, cores: TaskGroup, context: contextvars.Context) -> None:
         """Run tasks, one at a time, until there is nothing more to do."""

@@ -16,7 +16,17 @@ from collections.abc import Iterable
 
 import anyio
 
-from uwsgi_async.fdwait.inotify import CLOSE_WRITE, CREATE, EXCL_UNLINK, ISDIR, MOVED_TO, OVERFLOW, FileEvent, Inotify
+from uwsgi_async.fdwait.inotify import (
+    CLOSE_WRITE,
+    CREATE,
+    EXCL_UNLINK,
+    IGNORED,
+    ISDIR,
+    MOVED_TO,
+    OVERFLOW,
+    FileEvent,
+    Inotify,
+)
 from uwsgi_async.spooler.names import is_priority, is_task
 
 logger = logging.getLogger("uwsgi_async")
@@ -67,11 +77,13 @@ class DirectoryWatch:
             tasks: dict[str, None] = {}
             other = False
             for event in events:
+                if event.mask & IGNORED:
+                    self._watched.discard(self._places.pop(event.watch, ""))
                 path = self._task(event)
                 if path:
                     tasks[path] = None
                 else:
-                    other = other or bool(event.mask & OVERFLOW) or self._is_new_level(event)
+                    other = other or bool(event.mask & (OVERFLOW | IGNORED)) or self._is_new_level(event)
             if tasks or other:
                 return list(tasks), other
             await anyio.lowlevel.checkpoint()
