@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("uwsgi_async")
 
-_DECORATED: Final = "ud_spool_func"  # the function that `spooldecorators` would call
+_DECORATED: Final = "ud_spool_func"  # the function that `decorators.spooler` would call
 _PICKLED: Final = "args"
 
 
