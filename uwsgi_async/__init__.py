@@ -147,11 +147,15 @@ from uwsgi_async.cores.core import CoreStatistics
 from uwsgi_async.errors import UwsgiAsyncError
 from uwsgi_async.instance.server import Server, run
 from uwsgi_async.options.settings import Options
+from uwsgi_async.spooler.decide import SPOOL_IGNORE, SPOOL_OK, SPOOL_RETRY
 from uwsgi_async.state.cache.local import CacheStatistics
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "SPOOL_IGNORE",
+    "SPOOL_OK",
+    "SPOOL_RETRY",
     "AppStatistics",
     "Cache",
     "CacheStatistics",
