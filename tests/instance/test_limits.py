@@ -101,7 +101,7 @@ def test_a_worker_that_is_well_is_left_alone() -> None:
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"overdue": True}, "HARAKIRI: the time that it has set itself is over"),
+        ({"overdue": True}, "HARAKIRI (user) triggered"),
         ({"still": 7.5, "harakiri": 5.0}, "HARAKIRI: its event loop has not turned for 7.5 s"),
         ({"rss": 101 * MB}, "its memory is 101 MB (option evil-reload-on-rss)"),
         ({"vsz": 100 * MB}, "its address space is 100 MB (option evil-reload-on-as)"),

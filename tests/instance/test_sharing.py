@@ -14,6 +14,7 @@ from tests.command import Process, run
 from tests.instance.harness import APP, ask, instance, pids
 from uwsgi_async.instance.channel import Channel, pair
 from uwsgi_async.instance.control import WorkerProcess
+from uwsgi_async.instance.roles import Role
 from uwsgi_async.instance.scoreboard import Field, Scoreboard
 from uwsgi_async.instance.state import SharedState
 from uwsgi_async.options.build import build
@@ -86,7 +87,7 @@ def test_a_worker_leads_when_another_one_that_serves_has_far_fewer_connections()
     board = Scoreboard.create(3)
     channel, other = map(Channel, pair())
     state = SharedState.create(build())
-    one = WorkerProcess(1, os.getpid(), board, channel, (), state)
+    one = WorkerProcess(Role("worker", 1, 1), os.getpid(), board, channel, (), state)
     assert not one.leads(1000)  # nobody else serves
     board.row(2)[Field.READY] = board.row(3)[Field.READY] = 1
     board.row(2)[Field.CONNECTIONS], board.row(3)[Field.CONNECTIONS] = 1000, 40

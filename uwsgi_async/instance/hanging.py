@@ -59,7 +59,7 @@ def verdict(condition: Condition, options: Options) -> Verdict | None:
     """Return why a process in this condition is to be killed; None when it is not."""
     cores, process = options.cores, options.process
     if condition.overdue:
-        return Verdict("HARAKIRI: the time that it has set itself is over", True)
+        return Verdict("HARAKIRI (user) triggered", True)
     if condition.harakiri and condition.still > condition.harakiri + cores.harakiri_graceful_timeout:
         return Verdict(f"HARAKIRI: its event loop has not turned for {condition.still:.1f} s", True)
     if process.evil_reload_on_rss and condition.rss >= process.evil_reload_on_rss * _MEGABYTE:
