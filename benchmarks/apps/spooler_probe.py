@@ -6,7 +6,6 @@ dramatiq import it as a module of their own. BENCH_QUEUE says which one writes, 
 
 import os
 import struct
-import sys
 import time
 
 QUEUE = os.environ.get("BENCH_QUEUE", "")
@@ -64,7 +63,3 @@ else:
         count, _, pause = environ["QUERY_STRING"].partition("&")
         start_response("200 OK", [])
         return [str(enqueue(noted, int(count), float(pause))).encode()]
-
-
-if __name__ == "__main__":
-    print(enqueue(noted, int(sys.argv[1]), float(sys.argv[2])))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import suppress
+from functools import cache
 from typing import Final
 
 from uwsgi_async.errors import SpoolError
@@ -84,7 +85,7 @@ def _put(path: str, content: bytes, when: int, sync: bool) -> None:
 
 def _open_anonymous(place: str) -> int | None:
     """Return a file without a name; None where there are none."""
-    if not os.path.isdir(_OUR_FDS):  # it could not get a name
+    if not _can_link():
         return None
     try:
         return os.open(place, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, _MODE)
@@ -92,6 +93,12 @@ def _open_anonymous(place: str) -> int | None:
         if error.errno in _NO_ANONYMOUS_FILES and os.path.isdir(place):
             return None
         raise
+
+
+@cache
+def _can_link() -> bool:
+    """Return whether a file without a name could get one."""
+    return os.path.isdir(_OUR_FDS)
 
 
 def _write(fd: int, content: bytes) -> None:
