@@ -33,6 +33,7 @@ from uwsgi_async.instance.listeners import Listener
 from uwsgi_async.instance.loader import finish
 from uwsgi_async.instance.logs.process import ProcessLogs
 from uwsgi_async.instance.names import name_process
+from uwsgi_async.instance.resources import bind_to_cpus
 from uwsgi_async.instance.sources import SourceReporter
 from uwsgi_async.instance.state import SharedState
 from uwsgi_async.instance.statistics.publish import Detail
@@ -68,6 +69,8 @@ def live(process: ProcessUnderMaster, assignment: Assignment, main: Callable[[Ap
     try:
         _prepare_signals()
         name_process(assignment.options.names, f"uWSGI {process.role}")
+        if process.role.kind == "worker":
+            bind_to_cpus(assignment.options.resources, process.role.number)
         if not process.channel.send(Hello(os.getpid())):
             return 0  # nobody waits for it any more
         with controlled(process):
@@ -105,12 +108,12 @@ class Place:
         self._process = process
         self._told = False
 
-    def leave(self, reason: str) -> None:
+    def leave(self, reason: str, *, asked: bool = False) -> None:
         """Tell the master that another process is to take the place; ``reason``: see `Worn`.
 
-        Nothing happens as long as the one before this one has not ended: ask again.
+        Nothing happens as long as the one before this one has not ended: ask again. ``asked``: also when it is ending.
         """
-        if not self._told and self._process.step_aside():
+        if (asked or not self._told) and self._process.step_aside():
             self._told = self._process.channel.send(Worn(reason))
 
     def keep(self) -> None:
@@ -129,7 +132,7 @@ async def listen(
         if isinstance(message, Drain):
             return message
         if isinstance(message, Retire):
-            place.leave("is to be replaced")
+            place.leave("is to be replaced", asked=True)
         elif isinstance(message, Publish):
             process.publish(Detail(message.detail))
             process.channel.send(Published())
