@@ -46,6 +46,16 @@ from uwsgi_async.api.metrics import (
     metrics,
     on_metric_alarm,
 )
+from uwsgi_async.api.mules import (
+    farm_get_msg,
+    farm_msg,
+    in_farm,
+    install_mule_msg_hook,
+    mule_get_msg,
+    mule_id,
+    mule_msg,
+    mule_msg_recv_size,
+)
 from uwsgi_async.api.naming import setprocname
 from uwsgi_async.api.process import (
     accepting,
@@ -198,6 +208,8 @@ __all__ = [
     "disconnect",
     "embedded_data",
     "extract",
+    "farm_get_msg",
+    "farm_msg",
     "get_logvar",
     "get_option",
     "getoption",
@@ -205,6 +217,8 @@ __all__ = [
     "grunt",
     "has_hook",
     "i_am_the_spooler",
+    "in_farm",
+    "install_mule_msg_hook",
     "is_connected",
     "is_locked",
     "listen_queue",
@@ -224,6 +238,10 @@ __all__ = [
     "metric_set_min",
     "metrics",
     "micros",
+    "mule_get_msg",
+    "mule_id",
+    "mule_msg",
+    "mule_msg_recv_size",
     "on_metric_alarm",
     "parsefile",
     "queue_get",

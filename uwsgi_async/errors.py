@@ -12,6 +12,7 @@ One root, three branches, so that a caller can tell who is at fault::
     │   ├── NoInstanceError        a function of an instance in a process that is none of it (also a RuntimeError)
     │   ├── NotConfiguredError     a function of a subsystem that no option has enabled (also a RuntimeError)
     │   ├── SignalError            a signal, its target or its timer that cannot be (also a ValueError)
+    │   ├── MuleError              a mule or farm that is not there, or a mule's function elsewhere (also a ValueError)
     │   ├── SignalQueueFullError   a signal without a place, where nobody may wait (also a BlockingIOError)
     │   ├── DeadlockError          a wait that nobody could end (also a RuntimeError)
     │   ├── NoLoopError            an awaitable without a running event loop (also a RuntimeError)
@@ -79,6 +80,10 @@ class NotConfiguredError(UsageError, RuntimeError):
 
 class SignalError(UsageError, ValueError):
     """A signal cannot be registered or raised as it was asked: the number, the target, the timer's numbers."""
+
+
+class MuleError(UsageError, ValueError):
+    """There is no such mule or farm, or a message to mules was asked for in what is no mule."""
 
 
 class SignalQueueFullError(UsageError, BlockingIOError):

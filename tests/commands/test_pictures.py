@@ -50,6 +50,16 @@ def test_a_frame_shows_workers_and_the_requests_that_run() -> None:
     assert drawn(instance(), before, 3.0) == TOP
 
 
+def test_a_frame_shows_the_mules() -> None:
+    mule = {
+        "id": 1, "pid": 110, "program": "work.py", "farms": ["web"], "status": "busy", "messages": 7, "signals": 2,
+        "exceptions": 1, "respawn_count": 0, "last_spawn": 0, "rss": 3 << 20, "vsz": 0, "waiting": 2048,
+    }  # fmt: skip
+    lines = drawn(instance(sections={"mules": [mule]}), instance(), 1.0).splitlines()
+    assert "MID PID STATUS MSG SIG QUEUE EXC SPAWN  RSS MULE" in lines
+    assert "  1 110 busy     7   2  2.0K   1     1 3.0M work.py  web" in lines
+
+
 SIGNALS = """\
 signals 9  lost 1  waiting 3  worker2 2  worker 1
 SIG RAISED BY              RUNS  LAST TARGET  HANDLED  LAST FAILED LAST ERROR

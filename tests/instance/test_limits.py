@@ -17,7 +17,7 @@ from uwsgi_async.options.settings import Options, ProcessOptions
 
 MB = 1 << 20
 OLD = Wear(worker=1, requests=1000, age=1000.0, rss=500 * MB, vsz=900 * MB)
-WELL = Condition(still=0.2, harakiri=1.0, overdue=False, rss=10 * MB, vsz=20 * MB)
+WELL = Condition(still=0.2, harakiri=1.0, overdue=False, task_overdue=False, rss=10 * MB, vsz=20 * MB)
 
 
 def options(**values: float) -> ProcessOptions:
@@ -91,6 +91,13 @@ def test_pauses_double_from_a_tenth_of_a_second() -> None:
 def reason(condition: Condition, given: Options) -> str | None:
     found = verdict(condition, given)
     return None if found is None else found.reason
+
+
+def test_a_mule_over_its_own_limit_is_killed_and_the_log_says_where_it_was() -> None:
+    found = verdict(dataclasses.replace(WELL, task_overdue=True), build())
+    assert found is not None
+    assert "mule-harakiri" in found.reason
+    assert found.hangs
 
 
 def test_a_worker_that_is_well_is_left_alone() -> None:

@@ -153,10 +153,18 @@ def test_every_flag_of_every_option_is_accepted(field: str) -> None:
             text = default or get_args(kind)[0]
         if declared.form is not None:
             text = declared.form.example
+        text = "2" if kind is int and declared.repeat else text
         argv = [dashed(flag)] if is_flag(declared) else [dashed(flag), text]
+        argv += ["--mules", "2"] if field == "farm" else []  # it needs somebody to be in it
         parts = [getattr(parse(argv), part) for part in Options.__dataclass_fields__]
         value = next(getattr(part, field) for part in parts if type(part) is declared.subsystem)
-        expected = True if is_flag(declared) else (text,) if declared.repeat else default or text
+        expected = (
+            True
+            if is_flag(declared)
+            else (kind(text) if kind is int else text,)
+            if declared.repeat
+            else default or text
+        )
         assert value == (default if isinstance(default, int | float) and not is_flag(declared) else expected)
 
 

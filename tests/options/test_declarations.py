@@ -46,7 +46,7 @@ def test_each_default_is_a_value_that_the_option_accepts(declared: Declaration) 
 
 @each
 def test_each_number_has_a_range_and_nothing_else_has(declared: Declaration) -> None:
-    assert (declared.minimum is not None) == (declared.type in (int, float))
+    assert (declared.minimum is not None) == (declared.type in (int, float, tuple[int, ...]))
     assert declared.maximum is None or declared.minimum is not None
 
 

@@ -14,6 +14,7 @@ from uwsgi_async.api import (
     information,
     locks,
     metrics,
+    mules,
     naming,
     process,
     queue,
@@ -26,5 +27,5 @@ from uwsgi_async.api import (
 
 CHAPTERS = (
     *(asynchronous, request, information, extraction, naming, process, dynamic, dropped),
-    *(cache, locks, queue, sharedarea, metrics, signals, spooler, spooling),
+    *(cache, locks, queue, sharedarea, metrics, signals, mules, spooler, spooling),
 )

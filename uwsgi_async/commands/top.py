@@ -46,6 +46,8 @@ def watch(read: Callable[[], InstanceStatistics], console: Console, interval: fl
 def frame(statistics: InstanceStatistics, before: InstanceStatistics, seconds: float, now: float) -> RenderableType:
     """Return one picture. ``before``: what it was ``seconds`` ago, for the rates; ``now``: unix seconds."""
     parts: list[RenderableType] = [_summary(statistics, before, seconds, now), _workers(statistics, before, seconds)]
+    if statistics.sections.get("mules"):
+        parts.append(_mules(statistics.sections["mules"]))
     if statistics.sections.get("spoolers"):
         parts.append(_spoolers(statistics.sections["spoolers"]))
     requests = _requests(statistics)
@@ -95,6 +97,22 @@ def _worker_cells(w: WorkerStatistics, before: WorkerStatistics, seconds: float)
         size(w.rss),
         size(w.tx),
     )
+
+
+def _mules(mules: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(box=None, padding=(0, 1), collapse_padding=True, pad_edge=False, header_style="reverse")
+    for name in ("MID", "PID", "STATUS", "MSG", "SIG", "QUEUE", "EXC", "SPAWN", "RSS"):
+        table.add_column(name, justify="left" if name == "STATUS" else "right", no_wrap=True)
+    table.add_column("MULE", no_wrap=True, overflow="ellipsis")
+    for each in mules:
+        counts = (str(each[key]) for key in ("messages", "signals"))
+        work = f"{each['program'] or '-'}  {' '.join(each['farms'])}"
+        table.add_row(
+            str(each["id"]), str(each["pid"] or "-"), printable(str(each["status"])), *counts, size(each["waiting"]),
+            str(each["exceptions"]), str(each["respawn_count"] + 1), size(each["rss"]), Text(printable(work)),
+            style=_STYLES.get(str(each["status"]), ""),
+        )  # fmt: skip
+    return table
 
 
 def _spoolers(spoolers: Sequence[Mapping[str, Any]]) -> Table:

@@ -18,7 +18,7 @@ from dataclasses import asdict, fields
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from uwsgi_async.api import CHAPTERS, asynchronous, metrics, process, queue, spooling
+from uwsgi_async.api import CHAPTERS, asynchronous, metrics, mules, process, queue, spooling
 from uwsgi_async.api.information import InstanceInformation
 from uwsgi_async.api.request import the_request
 from uwsgi_async.compat.finding import decorators_found
@@ -65,15 +65,9 @@ _LATER = frozenset(
         "erlang_send_message",
         "erlang_sr",
         "erlang_unlock",
-        "farm_get_msg",
-        "farm_msg",
         "fcgi",
         "i_am_the_lord",
-        "in_farm",
         "lord_scroll",
-        "mule_get_msg",
-        "mule_id",
-        "mule_msg",
         "offload",
         "recv",
         "recv_block",
@@ -212,7 +206,7 @@ def _async_sleep(seconds: float, /) -> bytes:
     When fds are watched already, set the timeout of the wait instead, as real uWSGI always does: the sleep is then
     over at the next `suspend` or yield.
     """
-    if in_handler.get() or spooling.i_am_the_spooler():
+    if in_handler.get() or mules.mule_id() or spooling.i_am_the_spooler():
         wait_for(asynchronous.async_sleep, seconds, name="async_sleep")
         return b""
     watches = the_request().core.watches

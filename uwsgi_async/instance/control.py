@@ -363,7 +363,7 @@ class HelperProcess(ProcessUnderMaster):
         row[Field.KIND], row[Field.NUMBER] = KINDS.index(role.kind), role.number
         row[Field.PID] = os.getpid()
         row[Field.LAST_SPAWN] = int(time.time()) * MICROS
-        for field in (Field.READY, Field.BUSY, Field.HEARTBEAT, Field.DEADLINE):
+        for field in (Field.READY, Field.BUSY, Field.HEARTBEAT, Field.DEADLINE, Field.TASK_DEADLINE):
             row[field] = 0
 
     @property

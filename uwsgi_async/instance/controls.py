@@ -128,6 +128,7 @@ def touch_triggers(master: Master) -> list[Trigger]:
     brutally = partial(master.reload, brutal=True)
     in_a_chain = partial(master.replace_workers, chain=True)
     spoolers = partial(master.replace_others, kind="spooler")
+    mules = partial(master.replace_others, kind="mule")
     return [
         Trigger(lambda: master.options.reload.touch_reload, touched(master.reload, "has been touched")),
         Trigger(
@@ -135,6 +136,7 @@ def touch_triggers(master: Master) -> list[Trigger]:
         ),
         Trigger(lambda: master.options.reload.touch_chain_reload, touched(in_a_chain, "has been touched")),
         Trigger(lambda: master.options.reload.touch_spoolers_reload, touched(spoolers, "has been touched")),
+        Trigger(lambda: master.options.mules.touch_mules_reload, touched(mules, "has been touched")),
         Trigger(lambda: master.options.reload.fs_reload, touched(master.reload, "has changed"), tree=True),
         Trigger(lambda: master.options.reload.fs_brutal_reload, touched(brutally, "has changed"), tree=True),
     ]

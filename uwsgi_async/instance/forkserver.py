@@ -36,6 +36,7 @@ from uwsgi_async.instance.listeners import Listener, listeners_of
 from uwsgi_async.instance.living import Assignment
 from uwsgi_async.instance.loader import load_apps, prepare
 from uwsgi_async.instance.logs.process import ProcessLogs
+from uwsgi_async.instance.muleprocess import run_mule
 from uwsgi_async.instance.names import name_process
 from uwsgi_async.instance.requestlog import configure_logging
 from uwsgi_async.instance.roles import Role, role_at
@@ -178,7 +179,10 @@ def _work(role: Role, start: Start, board: int, assignment: Assignment, fds: lis
     master, scoreboard = Channel(socket.socket(fileno=channel)), Scoreboard.attach(board)
     own.signals.connect(master.send, str(role))
     parts = role, start.master, scoreboard, master, own.listeners, own.state
-    status = work(WorkerProcess(*parts), own) if role.kind == "worker" else run_spooler(HelperProcess(*parts), own)
+    if role.kind == "worker":
+        status = work(WorkerProcess(*parts), own)
+    else:
+        status = (run_mule if role.kind == "mule" else run_spooler)(HelperProcess(*parts), own)
     assignment.logs.close()
     os._exit(status)  # not through the frames of the fork server
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
@@ -24,6 +25,7 @@ from uwsgi_async.instance.dynamic import DynamicOptions
 from uwsgi_async.instance.hanging import watch_processes
 from uwsgi_async.instance.keeper import Circumstances, Keeper, Process
 from uwsgi_async.instance.listeners import Listener
+from uwsgi_async.instance.muleworks import mule_section
 from uwsgi_async.instance.reaper import Reaper
 from uwsgi_async.instance.scoreboard import Field, Header, Scoreboard, State
 from uwsgi_async.instance.signalling import begin_generation
@@ -72,6 +74,8 @@ class Generation:
         self.sources: WatchedSources = WatchedSources(None if before is None else before.sources)
         self._forks = ForkServer(self.dynamic, holdings, self.board, reaper, reloads, self.sources.add, self.signals)
         self._reaper = reaper
+        self._turns = holdings.turns
+        self._queues = holdings.state.mule_queues
         self._on_request = on_request
         self._keepers: list[Keeper] = []  # of the workers
         self._others: list[Keeper] = []
@@ -112,7 +116,7 @@ class Generation:
                 async with anyio.create_task_group() as tasks:
                     self._crew = self._begin(Circumstances(
                         self.options, self.board, self._forks, self._reaper, tasks, self.signals,
-                        self._pass_on, self._note_ready, self._give_up,
+                        self._turns, self._pass_on, self._note_ready, self._give_up,
                     ))  # fmt: skip
                     helpers.start_soon(self._adapt, self._crew)
                     self._watch_cheap_spoolers(helpers)
@@ -200,6 +204,18 @@ class Generation:
                 await published.wait()
         return None if self.board.closed else collect(self.board, listeners, detail)
 
+    def sections(self) -> dict[str, Any]:
+        """Return what is told of its mules, if there are any."""
+        queues = self._queues
+        if queues is None or self.board.closed:
+            return {}
+        mules = [role for role in roles.others(self.options) if role.kind == "mule"]
+        programs = roles.mule_programs(self.options)
+        rows = (self.board.row(role.seat) for role in mules)
+        return {
+            "mules": [mule_section(queues, number, programs[number - 1], row) for number, row in enumerate(rows, 1)]
+        }
+
     def kill(self) -> None:
         """End what still lives at once."""
         self._drained.set()
@@ -254,7 +270,9 @@ class Generation:
             self._on_request(message)
 
     def _note_ready(self) -> None:
-        if all(keeper.ready for keeper in (*self._keepers, *self._others) if keeper.wanted):
+        all_keepers = (*self._keepers, *self._others)
+        # A mule waits for the one of the generation before, which ends when this one serves.
+        if all(keeper.ready for keeper in all_keepers if keeper.wanted and not keeper.role.alone):
             self._served = True
             self._become(State.SERVING)
             self.all_ready.set()

@@ -36,13 +36,15 @@ class Condition:
     """How a process is.
 
     ``still``: seconds since its event loop was last seen to turn; 0 before it serves. ``harakiri``: those that what
-    it does may take; 0 is for ever. ``overdue``: the time that it gave itself by `set_user_harakiri` is over. ``rss``
+    it does may take; 0 is for ever. ``overdue``: the time that it gave itself by `set_user_harakiri` is over;
+    ``task_overdue``: the same of ``mule-harakiri``. ``rss``
     and ``vsz``: bytes.
     """
 
     still: float
     harakiri: float
     overdue: bool
+    task_overdue: bool
     rss: int
     vsz: int
 
@@ -60,6 +62,8 @@ def verdict(condition: Condition, options: Options) -> Verdict | None:
     cores, process = options.cores, options.process
     if condition.overdue:
         return Verdict("HARAKIRI (user) triggered", True)
+    if condition.task_overdue:
+        return Verdict("HARAKIRI: a handler or a message takes longer than mule-harakiri", True)
     if condition.harakiri and condition.still > condition.harakiri + cores.harakiri_graceful_timeout:
         return Verdict(f"HARAKIRI: its event loop has not turned for {condition.still:.1f} s", True)
     if process.evil_reload_on_rss and condition.rss >= process.evil_reload_on_rss * _MEGABYTE:
@@ -89,8 +93,10 @@ def _condition(process: Process, board: Scoreboard, options: Options) -> Conditi
     row, now = process.row(board), time.monotonic_ns()
     heartbeat, deadline = row[Field.HEARTBEAT], row[Field.DEADLINE]
     still = (now - heartbeat) / 1e9 if heartbeat else 0.0
-    harakiri = options.cores.harakiri if process.role.kind == "worker" else 0.0  # others set themselves a deadline
-    return Condition(still, harakiri, 0 < deadline <= now, *_memory(process.pid))
+    # Spoolers and mules set themselves deadlines.
+    harakiri = options.cores.harakiri if process.role.kind == "worker" else 0.0
+    task_overdue = 0 < row[Field.TASK_DEADLINE] <= now
+    return Condition(still, harakiri, 0 < deadline <= now, task_overdue, *_memory(process.pid))
 
 
 def _memory(pid: int) -> tuple[int, int]:

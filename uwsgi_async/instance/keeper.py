@@ -38,7 +38,7 @@ from uwsgi_async.instance.channel import (
     Worn,
 )
 from uwsgi_async.instance.reaper import Child, Exit, Reaper
-from uwsgi_async.instance.roles import Role, cores_of
+from uwsgi_async.instance.roles import Role, cores_of, mercy_of
 from uwsgi_async.instance.scoreboard import COUNTERS, Field, Scoreboard
 from uwsgi_async.instance.spawning import ForkServer
 from uwsgi_async.options.settings import Options
@@ -109,8 +109,9 @@ class Process:
 class Circumstances:
     """What the keepers of a generation share.
 
-    ``on_request``: called with each `Reload`, `Stop` and `Sources` of a process. ``on_ready``: a worker serves that did
-    not before. ``on_hopeless``: called with the reason when a worker has never served and does not come to it.
+    ``turns``: of the whole instance: who has one of these is the only one of its name, in all generations, that has a
+    process. ``on_request``: called with each `Reload`, `Stop` and `Sources` of a process. ``on_ready``: a worker serves
+    that did not before. ``on_hopeless``: called with the reason when a worker has never served and does not come to it.
     """
 
     options: Options
@@ -119,6 +120,7 @@ class Circumstances:
     reaper: Reaper
     tasks: TaskGroup
     signals: SignalGeneration
+    turns: dict[str, anyio.Lock]
     on_request: Callable[[Message], None]
     on_ready: Callable[[], None]
     on_hopeless: Callable[[UwsgiAsyncError], None]
@@ -202,6 +204,8 @@ class Keeper:
         if brutal:
             old.draining = True  # its end is wanted, and no reason to wait before the next one
             old.kill()
+        elif self.role.alone:
+            self._drain(old, hand_over=False)
         elif not old.aside:
             old.channel.send(Retire())
             self._shared.tasks.start_soon(self._kill_deaf, old)
@@ -212,7 +216,7 @@ class Keeper:
 
     async def _kill_deaf(self, process: Process) -> None:
         """Kill a process that does not answer when its place is asked for."""
-        mercy = self._shared.options.mercy
+        mercy, _ = mercy_of(self._shared.options, self.role)
         with anyio.move_on_after(mercy):
             await process.over.wait()
             return
@@ -234,6 +238,21 @@ class Keeper:
             await processes[0].gone.wait()
 
     async def _run(self) -> None:
+        turn = self._shared.turns.setdefault(str(self.role), anyio.Lock()) if self.role.alone else None
+        while self._wanted:
+            with anyio.CancelScope() as self._waiting:
+                if turn is not None:
+                    await turn.acquire()  # the process of another generation has ended
+            if self._waiting.cancelled_caught:
+                continue
+            try:
+                await self._keep()
+            finally:
+                if turn is not None:
+                    turn.release()
+        self._running = False
+
+    async def _keep(self) -> None:
         failures, pause = 0, 0.0
         while self._wanted:
             with anyio.CancelScope() as self._waiting:
@@ -255,10 +274,9 @@ class Keeper:
             self._shared.board.row(self.role.seat)[Field.RESPAWNS] += 1
             pause = 0.0 if process.exit is None else self._pause_after(process, process.exit)
             failures = 0 if process.ready else failures + 1
-            if process.failed is not None or failures >= _MOST_STARTS:
+            if (process.failed is not None or failures >= _MOST_STARTS) and not self.role.alone:
                 words = f"{self.role} {process.exit} {failures} times before it served"
                 self._shared.on_hopeless(process.failed or BrokenError(words))
-        self._running = False
 
     async def _make_room(self) -> None:
         """Wait until at most one process lives, and that one has moved to the spare row."""
@@ -271,7 +289,7 @@ class Keeper:
         """Log the end of a process that nobody has asked for, and return the seconds until the next one begins."""
         if process.draining:
             return 0.0
-        if end.orderly and process.ready:
+        if end.orderly and process.ready and not self.role.alone:
             logger.info("%s (pid: %d) has ended: starting it again", self.role, process.pid)
             return 0.0
         lived = time.monotonic() - process.born
@@ -319,7 +337,16 @@ class Keeper:
     def _settle(self, process: Process) -> None:
         """Clear the row, and hand on what it has counted after it was replaced."""
         row = process.row(self._shared.board)
-        for field in (Field.PID, Field.READY, Field.BUSY, Field.HEARTBEAT, Field.DEADLINE, Field.RSS, Field.VSZ):
+        for field in (
+            Field.PID,
+            Field.READY,
+            Field.BUSY,
+            Field.HEARTBEAT,
+            Field.DEADLINE,
+            Field.TASK_DEADLINE,
+            Field.RSS,
+            Field.VSZ,
+        ):
             row[field] = 0
         if process.aside:
             for field in COUNTERS:
@@ -382,12 +409,12 @@ class Keeper:
         process.drain(hand_over)
 
     async def _kill_late(self, process: Process) -> None:
-        mercy = self._shared.options.mercy
+        mercy, option = mercy_of(self._shared.options, self.role)
         with anyio.move_on_after(mercy):
             await process.gone.wait()
             return
         logger.error(
-            "%s (pid: %d) has not ended within %g s (option reload-mercy): killing it",
-            self.role, process.pid, mercy,
+            "%s (pid: %d) has not ended within %g s (option %s): killing it",
+            self.role, process.pid, mercy, option,
         )  # fmt: skip
         process.kill()

@@ -66,6 +66,23 @@ class Assignment:
 
 def live(process: ProcessUnderMaster, assignment: Assignment, main: Callable[[Apps], Coroutine[Any, Any, None]]) -> int:
     """Load the app, await ``main`` with it, and say goodbye; return the process's exit status. Raises nothing."""
+
+    def body(apps: Apps) -> None:
+        call_hook(assignment.module, "post_fork_hook")
+        finish(assignment.options.load)
+        loop = assignment.options.loop
+        anyio.run(
+            main,
+            apps,
+            backend="trio" if loop.trio else "asyncio",
+            backend_options={"use_uvloop": True} if loop.uvloop else {},
+        )
+
+    return live_with(process, assignment, body)
+
+
+def live_with(process: ProcessUnderMaster, assignment: Assignment, body: Callable[[Apps], None]) -> int:
+    """Do the same with a plain ``body``, outside any event loop, that calls the app's ``post_fork_hook`` itself."""
     try:
         _prepare_signals()
         name_process(assignment.options.names, f"uWSGI {process.role}")
@@ -76,16 +93,7 @@ def live(process: ProcessUnderMaster, assignment: Assignment, main: Callable[[Ap
         with controlled(process):
             if assignment.reporter is not None:
                 assignment.reporter.begin()
-            apps = assignment.load()
-            call_hook(assignment.module, "post_fork_hook")
-            finish(assignment.options.load)
-            loop = assignment.options.loop
-            anyio.run(
-                main,
-                apps,
-                backend="trio" if loop.trio else "asyncio",
-                backend_options={"use_uvloop": True} if loop.uvloop else {},
-            )
+            body(assignment.load())
             _say_goodbye(assignment.module)
     except UwsgiAsyncError as error:
         if assignment.reporter is not None:

@@ -161,7 +161,9 @@ class Master:
         return None if found is None else replace(found, sections=self._sections())
 
     def _sections(self) -> dict[str, Any]:
-        return {**self._holdings.state.sections(), "signals": document(self._holdings.router.statistics())}
+        generation = self._generation or self._newest
+        mules = {} if generation is None else generation.sections()
+        return {**self._holdings.state.sections(), **mules, "signals": document(self._holdings.router.statistics())}
 
     def glance(self, detail: Detail) -> InstanceStatistics | None:
         """Return the statistics as they were when the workers last wrote them down, a moment ago, without sections."""

@@ -10,6 +10,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from uwsgi_async.options.mules import programs
 from uwsgi_async.options.settings import Options
 from uwsgi_async.signals.targets import Kind
 
@@ -29,6 +30,11 @@ class Role:
     def __str__(self) -> str:
         return f"{self.kind} {self.number}"
 
+    @property
+    def alone(self) -> bool:
+        """Whether one process of it ends before the next one begins: a mule often is what there may be only one of."""
+        return self.kind == "mule"
+
 
 def workers(options: Options) -> list[Role]:
     """Return the roles of the workers."""
@@ -37,13 +43,21 @@ def workers(options: Options) -> list[Role]:
 
 def others(options: Options) -> list[Role]:
     """Return the roles of all processes that are no workers; they sit behind those."""
+    mules = [("mule", number, "") for number in range(1, len(mule_programs(options)) + 1)]
+    spoolers = [("spooler", number, path) for number, path in enumerate(spooler_paths(options), 1)]
     first = options.process.processes + 1
-    return [Role("spooler", index + 1, first + index, path) for index, path in enumerate(spooler_paths(options))]
+    both: list[tuple[Kind, int, str]] = [*mules, *spoolers]  # type: ignore[list-item]
+    return [Role(kind, number, seat, path) for seat, (kind, number, path) in enumerate(both, first)]
 
 
 def role_at(options: Options, seat: int) -> Role:
     """Return who has a row of the scoreboard."""
     return [*workers(options), *others(options)][seat - 1]
+
+
+def mule_programs(options: Options) -> tuple[str, ...]:
+    """Return what each mule runs; "" is the hook for messages."""
+    return programs(options.mules, options.configuration.read)
 
 
 def spooler_paths(options: Options) -> Sequence[str]:
@@ -54,7 +68,21 @@ def spooler_paths(options: Options) -> Sequence[str]:
 
 def cores_of(options: Options, role: Role) -> int:
     """Return how much one process of a role does at once."""
-    return options.spooler.spooler_cores if role.kind == "spooler" else options.cores.cores
+    match role.kind:
+        case "spooler":
+            return options.spooler.spooler_cores
+        case "mule":
+            return 1
+    return options.cores.cores
+
+
+def mercy_of(options: Options, role: Role) -> tuple[float, str]:
+    """Return the seconds after which a process of a role that was told to end is killed, and the option's name."""
+    return (
+        (options.mules.mule_reload_mercy, "mule-reload-mercy")
+        if role.kind == "mule"
+        else (options.mercy, "reload-mercy")
+    )
 
 
 def is_cheap(options: Options, role: Role) -> bool:

@@ -47,6 +47,7 @@ from uwsgi_async.instance.importing import import_any
 from uwsgi_async.instance.information import magic_table, opt_of
 from uwsgi_async.instance.limits import wears_out
 from uwsgi_async.instance.listeners import Listener, Protocol, open_listener, systemd_fds
+from uwsgi_async.instance.mulethreads import MuleThreads
 from uwsgi_async.instance.packets import packet_handlers, served_modifiers
 from uwsgi_async.instance.requestlog import RequestLog
 from uwsgi_async.instance.resources import bind_to_cpus
@@ -207,7 +208,6 @@ async def serve(
         stack.enter_context(switched(dynamic))
         signals = SingleSignals(options)
         stack.enter_context(using_signals(signals.end))
-        process.sections = lambda: {**state.sections(), **signals.sections()}
         stats = StatsServer(options.stats, faces, process)
         with without_loop():
             decorators.begin(module)
@@ -218,14 +218,23 @@ async def serve(
         await await_hook(module, "post_fork_hook")
         process.accounts.loaded(apps, options)
         tasks = SpoolerTasks(module, spooler.current())
-        beside = (state.maintain, signals.run, tasks.run, *((stats.run, process.keep_accounts) if faces else ()))
+        mules = MuleThreads(options, module, signals)
+        stack.callback(mules.close)
+        process.sections = lambda: {**state.sections(), **mules.sections(), **signals.sections()}
+        beside = (
+            state.maintain,
+            signals.run,
+            tasks.run,
+            mules.run,
+            *((stats.run, process.keep_accounts) if faces else ()),
+        )
         async with serve_apps(
             apps,
             options,
             listeners,
             process.accounts.count_app,
             beside=beside,
-            before_end=partial(_finish, options.cores.grace, signals.drain, tasks.finish),
+            before_end=partial(_finish, options.cores.grace, signals.drain, tasks.finish, mules.finish),
             stats=stats.addresses,
         ) as server:
             process.begin(server.pool)

@@ -13,20 +13,27 @@ from typing import Any
 import anyio
 
 from uwsgi_async.instance.channel import Channel
-from uwsgi_async.instance.roles import spooler_paths
+from uwsgi_async.instance.roles import mule_programs, spooler_paths
+from uwsgi_async.options.mules import farms
 from uwsgi_async.options.settings import Options
 from uwsgi_async.options.signals import split_file, split_timer
 from uwsgi_async.signals.declare import Declaration, FileMonitor, Timer
 from uwsgi_async.signals.end import SignalEnd, collect, packed
 from uwsgi_async.signals.messages import FromProcess, ToProcess
-from uwsgi_async.signals.router import Generation, SignalRouter
+from uwsgi_async.signals.router import Generation, Port, SignalRouter
 from uwsgi_async.signals.targets import Roster
 from uwsgi_async.signals.values import document
 
 
 def roster(options: Options, *, alone: bool = False) -> Roster:
     """Return which processes an instance with these options has. ``alone``: as tasks of one process."""
-    return Roster(workers=options.process.processes, spoolers=tuple(spooler_paths(options)), alone=alone)
+    return Roster(
+        workers=options.process.processes,
+        mules=len(mule_programs(options)),
+        farms=farms(options.mules),
+        spoolers=tuple(spooler_paths(options)),
+        alone=alone,
+    )
 
 
 def make_router(options: Options) -> SignalRouter:
@@ -78,6 +85,22 @@ class SingleSignals:
         self._port = self._generation.connect("worker", 1, self._deliver)
         harakiri = options.cores.harakiri
         self.end = SignalEnd(self._take, self._generation.table.roster, "worker 1", harakiri=harakiri)
+
+    def connect_mule(self, number: int) -> tuple[SignalEnd, Port]:
+        """Connect a mule that is a thread of this process; it has the handlers of all."""
+
+        def deliver(message: ToProcess) -> bool:
+            end.receive(message)
+            return True
+
+        def take(message: FromProcess) -> bool:
+            port.take(message)
+            return True
+
+        port = self._generation.connect("mule", number, deliver)
+        end = SignalEnd(take, self._generation.table.roster, f"mule {number}")
+        end.handlers = self.end.handlers
+        return end, port
 
     async def run(self) -> None:
         """Route and handle signals until cancelled."""

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, field, fields
 from typing import Any
 
 import anyio
@@ -146,7 +146,8 @@ class _NeverBegunError(Exception):
 class Holdings:
     """What the master holds for every generation.
 
-    ``files``: what it has made, and removes in the end. ``output``: its log, for the others.
+    ``files``: what it has made, and removes in the end. ``output``: its log, for the others. ``turns``: see
+    `keeper.Circumstances`.
     """
 
     listeners: Sequence[Listener]
@@ -156,6 +157,7 @@ class Holdings:
     output: Collector
     zygote: Zygote
     router: SignalRouter
+    turns: dict[str, anyio.Lock] = field(default_factory=dict)
 
 
 class ForkServer:

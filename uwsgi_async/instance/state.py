@@ -17,10 +17,12 @@ from typing import Any, Protocol
 
 import anyio
 
-from uwsgi_async.api import cache, locks, metrics, queue, sharedarea, spooler
+from uwsgi_async.api import cache, locks, metrics, mules, queue, sharedarea, spooler
 from uwsgi_async.api.statistics import InstanceStatistics
 from uwsgi_async.instance.metrics import InstanceMetrics
+from uwsgi_async.instance.roles import mule_programs
 from uwsgi_async.instance.statistics.publish import Detail
+from uwsgi_async.mules.queues import MuleQueues
 from uwsgi_async.options.settings import Options
 from uwsgi_async.spooler.table import Spoolers
 from uwsgi_async.state.cache.caches import Caches
@@ -82,6 +84,12 @@ KINDS: tuple[Kind, ...] = (
     Kind("queue", lambda options: Queue.create(options.queue), Queue.attach, queue.using),
     Kind("areas", lambda options: SharedAreas.create(options.areas), SharedAreas.attach, sharedarea.using),
     Kind("metrics", lambda options: Metrics.create(options.metrics, shape(options)), Metrics.attach, metrics.using),
+    Kind(
+        "mules",
+        lambda options: MuleQueues.create(options.mules, len(mule_programs(options))),
+        MuleQueues.attach,
+        mules.using,
+    ),
     Kind("spoolers", lambda options: Spoolers.create(options.spooler), Spoolers.attach, spooler.using),
 )
 
@@ -113,6 +121,12 @@ class SharedState:
     def attach(cls, described: Mapping[str, Any]) -> SharedState:
         """Join the state that ``described()`` of another process says."""
         return cls({kind.name: kind.attach(described[kind.name]) for kind in KINDS if kind.name in described})
+
+    @property
+    def mule_queues(self) -> MuleQueues | None:
+        """The queues of the mules; None without mules."""
+        queues = self.parts.get("mules")
+        return queues if isinstance(queues, MuleQueues) else None
 
     @property
     def fds(self) -> list[int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from uwsgi_async.options.mules import contradictions, programs
 from uwsgi_async.options.settings import Options
 
 
@@ -33,3 +34,4 @@ def _conflicts(options: Options) -> Iterator[str]:
             "reuse-port gives each worker a socket of its own, also one that is not there: give it without cheaper, "
             "cheap and idle"
         )
+    yield from contradictions(options.mules, programs(options.mules, options.configuration.read))

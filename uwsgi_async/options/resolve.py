@@ -99,7 +99,7 @@ def _take(declared: Declaration, entry: Entry, reading: Reading, values: dict[st
         _check_placeholders(entry, text, reading)
     value: Any
     if not text and (declared.bare is not None or is_flag(declared)):
-        value = from_text(declared, declared.bare or "true", name)
+        value = from_text(declared, "true" if declared.bare is None else declared.bare, name)
     elif text is None:
         raise OptionError(f"{name}: expected {expected(declared)}, but no value came")
     elif entry.origin.flag:

@@ -13,6 +13,7 @@ from uwsgi_async.options.cheaper import CheaperOptions
 from uwsgi_async.options.declare import option
 from uwsgi_async.options.loading import AppOptions, LoadOptions, StaticOptions
 from uwsgi_async.options.loggers import LoggerOptions, NameOptions
+from uwsgi_async.options.mules import MuleOptions
 from uwsgi_async.options.reloading import ReloadOptions
 from uwsgi_async.options.resources import ResourceOptions
 from uwsgi_async.options.signals import SignalOptions
@@ -442,6 +443,7 @@ class Options:
     areas: SharedAreaOptions = field(default_factory=SharedAreaOptions)
     metrics: MetricOptions = field(default_factory=MetricOptions)
     signals: SignalOptions = field(default_factory=SignalOptions)
+    mules: MuleOptions = field(default_factory=MuleOptions)
     spooler: SpoolerOptions = field(default_factory=SpoolerOptions)
     configuration: Configuration = field(default_factory=Configuration)
 

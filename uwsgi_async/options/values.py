@@ -62,7 +62,7 @@ def from_object(declaration: Declaration, value: object, name: str) -> Any:
     """Return ``value`` in the declared type: an int may stand for a float, one item for a tuple of one."""
     if not declaration.repeat:
         return _item(declaration, value, name)
-    if isinstance(value, str):
+    if isinstance(value, str | int | float):
         return (_item(declaration, value, name),)
     if not isinstance(value, Sequence) or isinstance(value, bytes | bytearray):
         _reject(declaration, value, name)

@@ -14,7 +14,7 @@ import inspect
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +59,7 @@ class SignalEnd:
     """What a process has to do with signals.
 
     ``send``: gives a message to the router; False when it cannot now. ``name``: of the process, for the log.
+    ``call``: how handlers are called, and ``on_handled``: what is called behind each; a mule has its own of both.
     ``importing``: this is the process in which the app is imported, before any fork. ``harakiri``: seconds that a
     handler may take; 0.0 is for ever.
     """
@@ -78,10 +79,12 @@ class SignalEnd:
         self.handled = 0
         self.thread = threading.get_ident()
         self._send = send
-        self._harakiri = harakiri
+        self.harakiri = harakiri
         self._importing = importing
         self.raiser = Raiser(self._tell, importing=importing)
         self.waiters = Waiters(self._tell)
+        self.call: Callable[[Handler, int], Awaitable[None]] = call
+        self.on_handled: Callable[[], None] = _nothing
         self._asked: list[Asked] = []
         # handling
         self._queue: deque[int] = deque()
@@ -248,16 +251,17 @@ class SignalEnd:
                 logger.error("error managing signal %d on %s: it has no handler here", signal, self.name)
             return
         try:
-            if self._harakiri > 0:
-                with anyio.move_on_after(self._harakiri) as scope:
-                    await _call(handler, signal)
+            if self.harakiri > 0:
+                with anyio.move_on_after(self.harakiri) as scope:
+                    await self.call(handler, signal)
                 if scope.cancelled_caught:
-                    self._fail(signal, f"it took more than {self._harakiri:g} s (harakiri)", None)
+                    self._fail(signal, f"it took more than {self.harakiri:g} s (harakiri)", None)
             else:
-                await _call(handler, signal)
+                await self.call(handler, signal)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - it is told; other handlers go on
             self._fail(signal, f"{type(error).__name__}: {error}"[:_MOST_ERROR], error)
         self.waiters.tell(signal)
+        self.on_handled()
 
     def _fail(self, signal: int, reason: str, error: BaseException | None) -> None:
         logger.error("error managing signal %d on %s: %s", signal, self.name, reason, exc_info=error)
@@ -291,7 +295,12 @@ class Asked:
         self.told: dict[str, Any] = {}
 
 
-async def _call(handler: Handler, signal: int) -> None:
+def _nothing() -> None:
+    pass
+
+
+async def call(handler: Handler, signal: int) -> None:
+    """Call a handler, and await what an ``async`` one returns."""
     result = handler(signal)
     if inspect.isawaitable(result):
         await result

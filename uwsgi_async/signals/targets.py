@@ -76,7 +76,7 @@ ANY_WORKER = AnyOf("worker")
 class Roster:
     """Which processes an instance has. ``farms``: the numbers of the mules of each; ``spoolers``: their directories.
 
-    ``alone``: one process is all of them.
+    ``alone``: one process is all of them, but mules have threads of their own.
     """
 
     workers: int
@@ -168,7 +168,7 @@ def route(target: Target, roster: Roster, active: Set[int]) -> tuple[Queue, ...]
 
 def serves(queue: Queue, kind: Kind, number: int, path: str, roster: Roster) -> bool:
     """Whether the process of this kind, number, and spooler's directory takes signals from ``queue``."""
-    if roster.alone:
+    if roster.alone and kind == "worker" and not isinstance(queue, Farm) and getattr(queue, "kind", kind) != "mule":
         return True
     match queue:
         case Numbered():

@@ -25,7 +25,12 @@ MICROS = 1_000_000
 _STATE = ("caches", "metrics", "signals")  # sections that are there when there is something to tell
 
 
-_BEHIND = ("spoolers",)  # the same, where uWSGI tells them behind the workers
+_BEHIND = (
+    "mules",
+    "farms",
+    "mule_queue",
+    "spoolers",
+)  # the same, where uWSGI tells them behind the workers
 
 
 def encode(statistics: InstanceStatistics, options: StatsOptions) -> bytes:

@@ -98,6 +98,10 @@ def render(statistics: InstanceStatistics, *, cores: bool = True, metrics: bool 
         _add_signals(families, statistics_of(signals))
     for cache in statistics.sections.get("caches", ()):
         _add_cache(families, cache)
+    for mule in statistics.sections.get("mules", ()):
+        _add_mule(families, mule)
+    for farm in statistics.sections.get("farms", ()):
+        families.add("farm_queue_bytes", "Messages that nobody has taken yet.", farm["waiting"], name=farm["name"])
     for number, spooler in enumerate(statistics.sections.get("spoolers", ()), 1):
         _add_spooler(families, number, spooler)
     for name, metric in statistics.sections.get("metrics", {}).items() if metrics else ():
@@ -162,6 +166,19 @@ def _add_spooler(families: _Families, number: int, spooler: Mapping[str, Any]) -
         ("respawn_count_total", "respawns", "Times that the process was started again."),
     ):
         families.add(f"spooler_{name}", help, spooler[key], dir=spooler["dir"], spooler_id=number)
+
+
+def _add_mule(families: _Families, mule: Mapping[str, Any]) -> None:
+    for name, key, help in (
+        ("queue_bytes", "waiting", "Messages to this mule alone that it has not taken yet."),
+        ("messages_total", "messages", "Messages that the mule has taken."),
+        ("signals_total", "signals", "Signals that the mule has handled."),
+        ("exceptions_total", "exceptions", "Errors of hooks and handlers."),
+        ("respawn_count_total", "respawn_count", "Times that the mule was started again."),
+        ("rss_bytes", "rss", "Resident memory."),
+    ):
+        families.add(f"mule_{name}", help, mule[key], mule_id=mule["id"])
+    families.add("mule_busy", "Whether the mule does something.", int(mule["status"] == "busy"), mule_id=mule["id"])
 
 
 def _add_worker(families: _Families, worker: WorkerStatistics, signal_queue: int) -> None:

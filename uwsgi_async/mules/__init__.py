@@ -1,0 +1,1 @@
+"""Mules and farms: queues of messages, and who takes messages from them."""
