@@ -82,9 +82,10 @@ def test_a_size_makes_room_for_more() -> None:
 def test_what_another_process_attaches_to_is_the_same_queue() -> None:
     queues = MuleQueues.create(MuleOptions(farm=("web:1,2",)), 2)
     assert queues is not None
-    shared, own, farms, members = queues.described()
+    shared, own, farms, members, secret = queues.described()
     copied = [[os.dup(fd) for fd in fds] for fds in (shared, *own, *farms.values())]
-    attached = MuleQueues.attach([copied[0], copied[1:3], {"web": copied[3]}, members])
+    attached = MuleQueues.attach([copied[0], copied[1:3], {"web": copied[3]}, members, secret])
+    assert attached.secret == queues.secret
     try:
         for queue, message in zip(queues.all(), (b"shared", b"one", b"two", b"web"), strict=True):
             queue.send(message)

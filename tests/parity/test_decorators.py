@@ -19,7 +19,8 @@ APP = "decorators.py"
 
 # What uWSGI's module has beside the decorators, to build them with.
 INTERNALS = {
-    "farm_loop", "mule_brain", "mule_brainloop", "mule_functions", "mule_msg_dispatcher", "mulemsg_loop",
+    "farm_loop", "manage_spool_request", "mule_brain", "mule_brainloop", "mule_functions", "mule_msg_dispatcher",
+    "mulemsg_loop", "spool_decorate", "spooler_functions",
 }  # fmt: skip
 NEWER = {"mstimer"}  # in uWSGI 2.1
 
@@ -70,8 +71,12 @@ def test_ours_is_not_taken_when_another_one_is_in_the_path(with_uwsgis_module: S
     assert "spool_decorate" in call(with_uwsgis_module, "names")  # type: ignore[operator]
 
 
-def test_importing_sets_the_hook_after_a_fork(server: Server) -> None:
-    assert ["post_fork_hook", "postfork_chain_hook"] in call(server, "hooks")  # type: ignore[operator]
+def test_importing_sets_the_hooks(server: Server) -> None:
+    assert call(server, "hooks") == [
+        ["post_fork_hook", "postfork_chain_hook"],
+        ["mule_msg_hook", "mule_msg_dispatcher"],
+        ["spooler", "manage_spool_request"],
+    ]
 
 
 def test_a_free_signal_is_the_lowest_one_that_is_not_registered(server: Server) -> None:
@@ -124,20 +129,12 @@ def test_a_call_within_its_harakiri_returns(server: Server) -> None:
     assert call(server, "quick", "word") == "word"
 
 
-# --- locks: uWSGI's module asks whether it is in a spooler, which ours cannot tell before there are spoolers --------
+def test_a_lock_is_held_while_the_function_runs(server: Server) -> None:
+    assert call(server, "locked", 1, 2) == [True, [1, 2], {}]
 
 
-@pytest.fixture(params=["oracle", "ours"])
-def locking(request: pytest.FixtureRequest, both: tuple[Server, Server]) -> Server:
-    return both[request.param == "ours"]
-
-
-def test_a_lock_is_held_while_the_function_runs(locking: Server) -> None:
-    assert call(locking, "locked", 1, 2) == [True, [1, 2], {}]
-
-
-def test_a_lock_is_free_after_an_error(locking: Server) -> None:
-    assert call(locking, "fails") == [False]
+def test_a_lock_is_free_after_an_error(server: Server) -> None:
+    assert call(server, "fails") == [False]
 
 
 # --- what ends a worker ---------------------------------------------------------------------------------------------

@@ -15,11 +15,16 @@ import uwsgi  # type: ignore[import-untyped]
 from uwsgi_async.decorators import (
     __getattr__,  # noqa: F401 - for names that are not built yet
     cron,
+    farm,
     filemon,
     get_free_signal,
     harakiri,
     lock,
     mstimer,
+    mule,
+    mulefunc,
+    muleloop,
+    mulemsg,
     postfork,
     rbtimer,
     signal,
@@ -30,18 +35,26 @@ from uwsgi_async.decorators import (
     timer,
 )
 from uwsgi_async.decorators.forks import postfork_chain, postfork_chain_hook, take_hooks
+from uwsgi_async.decorators.mules import mule_functions, mule_msg_dispatcher, take_message_hook
 from uwsgi_async.decorators.spooler import manage_spool_request, spool_decorate, spooler_functions, take_spooler
 
 # uWSGI's module has no list, so ``from uwsgidecorators import *`` gives an app what it imports itself, too.
 __all__ = [
     "Thread",
     "cron",
+    "farm",
     "filemon",
     "get_free_signal",
     "harakiri",
     "lock",
     "manage_spool_request",
     "mstimer",
+    "mule",
+    "mule_functions",
+    "mule_msg_dispatcher",
+    "mulefunc",
+    "muleloop",
+    "mulemsg",
     "partial",
     "pickle",
     "postfork",
@@ -61,4 +74,5 @@ __all__ = [
 ]
 
 take_hooks(uwsgi)
+take_message_hook(uwsgi)
 take_spooler(uwsgi)

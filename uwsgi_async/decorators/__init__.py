@@ -15,16 +15,22 @@ from typing import Any, Final
 
 from uwsgi_async.decorators.calls import harakiri, lock, thread
 from uwsgi_async.decorators.forks import postfork, postfork_chain, postfork_chain_hook, take_hooks
+from uwsgi_async.decorators.mules import farm, mule, mule_functions, mulefunc, muleloop, mulemsg, take_message_hook
 from uwsgi_async.decorators.signals import before, cron, filemon, get_free_signal, mstimer, rbtimer, signal, timer
 from uwsgi_async.decorators.spooler import spool, spooler_functions, spoolforever, spoolraw, take_spooler
 
 __all__ = [
     "cron",
+    "farm",
     "filemon",
     "get_free_signal",
     "harakiri",
     "lock",
     "mstimer",
+    "mule",
+    "mulefunc",
+    "muleloop",
+    "mulemsg",
     "postfork",
     "postfork_chain_hook",
     "rbtimer",
@@ -36,7 +42,7 @@ __all__ = [
     "timer",
 ]
 
-_LATER: Final = frozenset(["erlang", "farm", "mule", "mulefunc", "muleloop", "mulemsg", "rpc"])
+_LATER: Final = frozenset(["erlang", "rpc"])
 
 
 def __getattr__(name: str) -> Any:
@@ -50,5 +56,7 @@ def begin(module: ModuleType) -> None:
     before.register()
     if postfork_chain:
         take_hooks(module)
+    if mule_functions:
+        take_message_hook(module)
     if spooler_functions and getattr(module, "spooler", None) is None:
         take_spooler(module)

@@ -36,7 +36,7 @@ def postfork(f: Any) -> Any:
     error is logged, and the next function is called.
     """
     if callable(f):
-        _chain(f)
+        chain(f)
         return f
     return partial(_postfork_in, f)
 
@@ -51,11 +51,12 @@ def _postfork_in(worker: int, function: F) -> F:
         if worker in (0, worker_id()):
             await function()
 
-    _chain(here_async if inspect.iscoroutinefunction(function) else here)
+    chain(here_async if inspect.iscoroutinefunction(function) else here)
     return function
 
 
-def _chain(function: Callable[[], Any]) -> None:
+def chain(function: Callable[[], Any]) -> None:
+    """Put a function into the chain, and see to it that the chain is called."""
     postfork_chain.append(function)
     module = sys.modules.get("uwsgi")
     if module is not None and (hook := getattr(module, "post_fork_hook", None)) is not postfork_chain_hook:

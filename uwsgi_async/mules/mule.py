@@ -15,7 +15,7 @@ import os
 import select
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, NoReturn
 
@@ -81,6 +81,7 @@ class Mule:
         self._of_farms = Source(of_farms, self._end)
         self._busy: set[object] = set()  # who has taken a message and has not asked for the next one
         self._told: set[object] = set()  # who waits, or has been told that this is the end
+        self._scope: anyio.CancelScope | None = None
         self._on_signal: list[int] = []  # eventfds of those that a signal wakes
 
     def __repr__(self) -> str:
@@ -107,6 +108,21 @@ class Mule:
         """Give out no more messages. Callable from everywhere, more than once."""
         self.ending = True
         os.eventfd_write(self._end, 1)
+
+    async def run(self, program: Callable[[], Awaitable[object]]) -> None:
+        """Await what ``program`` returns, until `interrupt`. A mule runs one such program at a time."""
+        with anyio.CancelScope() as self._scope:
+            try:
+                await program()
+            finally:
+                self._scope = None
+
+    def interrupt(self) -> bool:
+        """Cancel what `run` runs; False when that is nothing."""
+        if self._scope is None:
+            return False
+        self._scope.cancel()
+        return True
 
     def source(self, *, mine: bool, farms: bool) -> Source:
         """Return its own queue and that of all mules, or those of its farms, or all of them."""

@@ -12,6 +12,7 @@ import array
 import errno
 import fcntl
 import logging
+import secrets
 import socket
 import termios
 import time
@@ -26,6 +27,7 @@ from uwsgi_async.options.mules import MuleOptions, farms
 logger = logging.getLogger("uwsgi_async")
 
 _SO_SNDBUFFORCE: Final = 32  # <asm-generic/socket.h>: the same without net.core.wmem_max, for who may
+_SECRET_SIZE: Final = 16  # bytes
 _COMPLAIN: Final = 10.0  # seconds between two complaints about the same queue
 
 
@@ -126,7 +128,7 @@ def _give_room(end: socket.socket, size: int) -> None:
 class MuleQueues:
     """All queues of an instance, in one process. ``shared``: of all mules; ``own``: of each; ``farms``: by their names.
 
-    ``members``: the numbers of the mules of each farm.
+    ``members``: the numbers of the mules of each farm. ``secret``: what only this instance knows, as long as it lives.
     """
 
     def __init__(
@@ -135,11 +137,13 @@ class MuleQueues:
         own: Sequence[MessageQueue],
         farms: Mapping[str, MessageQueue],
         members: Mapping[str, tuple[int, ...]],
+        secret: bytes,
     ) -> None:
         self.shared = shared
         self.own = tuple(own)
         self.farms = dict(farms)
         self.members = dict(members)
+        self.secret = secret
 
     @classmethod
     def create(cls, options: MuleOptions, mules: int) -> MuleQueues | None:
@@ -166,16 +170,18 @@ class MuleQueues:
                 f"mules: {len(names)} queues need two sockets each, but the system says: {error.strerror}; "
                 "have fewer mules, or more file descriptors (ulimit -n)"
             ) from error
-        return cls(made[0], made[1 : mules + 1], dict(zip(members, made[mules + 1 :], strict=True)), members)
+        of_farms = dict(zip(members, made[mules + 1 :], strict=True))
+        return cls(made[0], made[1 : mules + 1], of_farms, members, secrets.token_bytes(_SECRET_SIZE))
 
     @classmethod
     def attach(cls, described: Any) -> MuleQueues:
-        shared, own, of_farms, members = described
+        shared, own, of_farms, members, secret = described
         return cls(
             _attached("all mules", shared),
             [_attached(f"mule {number}", fds) for number, fds in enumerate(own, 1)],
             {name: _attached(f"farm {name}", fds) for name, fds in of_farms.items()},
             {name: tuple(numbers) for name, numbers in members.items()},
+            bytes.fromhex(secret),
         )
 
     def __repr__(self) -> str:
@@ -200,6 +206,7 @@ class MuleQueues:
             [queue.fds for queue in self.own],
             {name: queue.fds for name, queue in self.farms.items()},
             self.members,
+            self.secret.hex(),
         ]
 
     async def maintain(self) -> None:

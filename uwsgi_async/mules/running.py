@@ -89,7 +89,6 @@ class MuleRunner:
         self._jobs: deque[_Job] = deque()
         self._news = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._serving = self._stopped = False
-        self._scope: anyio.CancelScope | None = None
 
     def __repr__(self) -> str:
         return f"<MuleRunner of {self.mule!r}: {self._work.program or 'hooks'}>"
@@ -106,11 +105,7 @@ class MuleRunner:
         else:
             result = find_program(program)()
             if inspect.isawaitable(result):
-                self._loop.wait(self._await_program, result)
-
-    async def _await_program(self, program: Awaitable[Any]) -> None:
-        with anyio.CancelScope() as self._scope:
-            await program
+                self._loop.wait(self.mule.run, lambda: result)
 
     def _serve(self) -> None:
         source = self.mule.source(mine=True, farms=True)
@@ -200,10 +195,7 @@ class MuleRunner:
 
     def interrupt(self) -> bool:
         """Cancel an ``async`` program; False when it is none, or has not begun."""
-        if self._scope is None:
-            return False
-        self._scope.cancel()
-        return True
+        return self.mule.interrupt()
 
     @property
     def has_program(self) -> bool:
