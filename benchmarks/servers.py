@@ -101,12 +101,10 @@ class Server:
 
 
 def uwsgi_binary() -> str:
-    """Return the path of real uWSGI: from the environment variable UWSGI_ORACLE, else .oracle/bin/uwsgi."""
-    path = os.environ.get("UWSGI_ORACLE") or str(ROOT / ".oracle/bin/uwsgi")
+    """Return the path of real uWSGI: from the environment variable UWSGI_ORACLE, else the one that the tests build."""
+    path = os.environ.get("UWSGI_ORACLE") or str(ROOT / ".oracle" / sysconfig.get_python_version() / "bin" / "uwsgi")
     if not os.access(path, os.X_OK):
-        raise NotUsableError(
-            "uWSGI is left out: neither UWSGI_ORACLE nor .oracle/bin/uwsgi is its binary (CONTRIBUTING.md)."
-        )
+        raise NotUsableError(f"uWSGI is left out: {path} is not there (CONTRIBUTING.md says how to build it).")
     return path
 
 

@@ -1,5 +1,6 @@
 """Real uWSGI 2.0.31, the oracle: built from PyPI into ``.oracle/`` with its greenlet and asyncio plugins.
 
+Each Python has its own, such as ``.oracle/3.11``: what both servers import must be made for both.
 ``python -m tests.parity.oracle`` builds it (about a minute); UWSGI_ORACLE names a binary that is there already.
 """
 
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2] / ".oracle"
+ROOT = Path(__file__).resolve().parents[2] / ".oracle" / sysconfig.get_python_version()
 VERSION = "2.0.31"
 
 
@@ -45,7 +46,7 @@ def require() -> Path:
 
 def build() -> None:
     """Build the oracle. Needs a C compiler and the headers of the Python that runs."""
-    print(f"building uWSGI {VERSION} into {ROOT.name}/ (about a minute)", file=sys.stderr)
+    print(f"building uWSGI {VERSION} into .oracle/{ROOT.name} (about a minute)", file=sys.stderr)
     python = str(ROOT / "bin" / "python")
     log = subprocess.run([sys.executable, "-m", "venv", str(ROOT)], capture_output=True, text=True)
     steps = [
