@@ -13,6 +13,7 @@ run: .venv/installed  ## Serve the hello example and print its address (PORT=800
 	$(BIN)/python -m uwsgi_async --http-socket 127.0.0.1:$(PORT) --async 100 --wsgi-file examples/hello.py
 
 test: .venv/installed  ## Run the tests
+	-@$(BIN)/python -m tests.parity.oracle  # beforehand, as it takes longer than a test may
 	$(BIN)/python -m pytest
 
 lint: .venv/installed-lint  ## ruff: rules and format

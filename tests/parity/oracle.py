@@ -66,4 +66,7 @@ def build() -> None:
 
 
 if __name__ == "__main__":
-    print(binary())
+    try:
+        print(f"real uWSGI: {binary()}")
+    except RuntimeError as error:
+        sys.exit(str(error))
