@@ -14,7 +14,7 @@ run: .venv/installed  ## Serve the hello example and print its address (PORT=800
 
 test: .venv/installed  ## Run the tests
 	-@$(BIN)/python -m tests.parity.oracle  # beforehand, as it takes longer than a test may
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
 lint: .venv/installed-lint  ## ruff: rules and format
 	$(BIN)/ruff check .

@@ -74,6 +74,8 @@ def test_what_uwsgi_has_locked_is_busy(path: str) -> None:
     taken(path).remove()
 
 
+# The other thread is pytest-xdist's; the child does nothing that it could be in the way of.
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 def test_a_forked_child_neither_frees_nor_keeps_the_lock(path: str) -> None:
     claimed = taken(path)
     ready, go = os.pipe(), os.pipe()
