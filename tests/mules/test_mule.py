@@ -166,6 +166,18 @@ async def test_a_handled_signal_ends_the_wait_of_those_who_asked_for_that(stable
     assert thread.result(10) is None
 
 
+@pytest.mark.anyio
+async def test_a_signal_that_was_handled_before_the_wait_ends_it_too_once(stable: Stable) -> None:
+    stable.mule.note_signal()
+    assert await stable.mule.take(stable.all, BUFFER_SIZE, 10, signals=True) is None
+    stable.mule.note_signal()
+    assert (
+        await anyio.to_thread.run_sync(lambda: stable.mule.take_in_thread(stable.all, BUFFER_SIZE, 10, signals=True))
+        is None
+    )
+    assert await stable.mule.take(stable.all, BUFFER_SIZE, 0.01, signals=True) == b""
+
+
 def test_the_end_is_systemexit_for_a_thread_that_waits_and_for_one_that_asks_later(stable: Stable) -> None:
     waiting = in_thread(lambda: stable.mule.take_in_thread(stable.all, BUFFER_SIZE, None))
     stable.mule.end()

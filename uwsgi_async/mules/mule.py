@@ -83,6 +83,8 @@ class Mule:
         self._told: set[object] = set()  # who waits, or has been told that this is the end
         self._scope: anyio.CancelScope | None = None
         self._on_signal: list[int] = []  # eventfds of those that a signal wakes
+        self._missed = False  # a signal was handled when none of them waited: the next one must not wait
+        self._signal_lock = threading.Lock()
 
     def __repr__(self) -> str:
         return f"<Mule {self.number}, {self.taken} messages taken>"
@@ -129,9 +131,11 @@ class Mule:
         return self._of_farms if not mine else self._all if farms else self._mine
 
     def note_signal(self) -> None:
-        """Wake those whom a signal that was handled in this mule wakes."""
-        for fd in tuple(self._on_signal):
-            os.eventfd_write(fd, 1)
+        """Wake those whom a signal that was handled in this mule wakes; when nobody waits, the next one that would."""
+        with self._signal_lock:
+            self._missed = not self._on_signal
+            for fd in self._on_signal:
+                os.eventfd_write(fd, 1)
 
     # --- taking -----------------------------------------------------------------------------------------------
 
@@ -221,13 +225,16 @@ class Mule:
         if not signals:
             yield None
             return
-        fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._on_signal.append(fd)
+        with self._signal_lock:
+            fd = os.eventfd(int(self._missed), os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            self._missed = False
+            self._on_signal.append(fd)
         try:
             yield fd
         finally:
-            self._on_signal.remove(fd)
-            os.close(fd)
+            with self._signal_lock:
+                self._on_signal.remove(fd)
+                os.close(fd)
 
     @contextmanager
     def _watching(self, source: Source, alarm: int | None) -> Iterator[select.epoll]:
