@@ -32,6 +32,11 @@ class Server:
         assert seen.status == 200, seen
         return json.loads(seen.body)
 
+    def change_watched_file(self) -> None:
+        """Change the file that the app watches, by one write: emptying it as well would be a second change."""
+        with open(f"{self.ran}.watched", "a") as file:
+            file.write("changed")
+
     def lines(self, count: int) -> list[str]:
         """Wait for so many new lines, and return them."""
         lines = self.until(lambda lines: len(lines) >= count)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -105,7 +104,7 @@ def test_a_cron_runs_the_function(server: Server) -> None:
 
 
 def test_a_file_monitor_runs_the_function(server: Server) -> None:
-    Path(f"{server.ran}.watched").write_text("changed")
+    server.change_watched_file()
     wait_for_line(server, "filemon 3 worker1")
 
 
