@@ -129,9 +129,34 @@ class Client(threading.Thread):
             pass
 
 
-def change(place: Path, version: int = 20) -> None:
+class Noting:
+    """A running instance whose app does what it is asked by `call`, and notes lines in the file ``ran``."""
+
+    def __init__(self, process: Process, place: Path) -> None:
+        self.process = process
+        self.place = place
+        self._seen = 0
+
+    def call(self, *words: Any) -> Any:
+        return json.loads(self.process.post("/", json.dumps(words).encode()))["answer"]
+
+    def noted(self) -> list[str]:
+        """What has been noted since `forget`."""
+        try:
+            return (self.place / "ran").read_text().splitlines()[self._seen :]
+        except FileNotFoundError:
+            return []
+
+    def await_noted(self, count: int) -> None:
+        self.process.wait_until(lambda: len(self.noted()) >= count)
+
+    def forget(self) -> None:
+        self._seen += len(self.noted())
+
+
+def change(place: Path, version: int = 20, app: str = APP) -> None:
     """Write new code; of another size each time, so that no cached bytecode is taken for it (see PEP 3147)."""
-    (place / "app.py").write_text(APP.replace("VERSION = 1", f"VERSION = {version}"))
+    (place / "app.py").write_text(app.replace("VERSION = 1", f"VERSION = {version}"))
 
 
 def touch(path: Path) -> None:

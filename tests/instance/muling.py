@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.command import Process
-from tests.instance.harness import instance
+from tests.instance.harness import Noting, instance
 from tests.instance.signalling import stats
 
 APP = r"""
@@ -146,38 +144,21 @@ def with_signals():
 """
 
 
-class Herd:
+class Herd(Noting):
     """A running instance, and the lines that its mules have written."""
-
-    def __init__(self, process: Process, place: Path) -> None:
-        self.process = process
-        self.place = place
-        self.seen = 0
-
-    def call(self, *words: Any) -> Any:
-        return json.loads(self.process.post("/", json.dumps(words).encode()))["answer"]
 
     def lines(self) -> list[tuple[str, int, int, int, str]]:
         """What has been written since `forget`: who, mule, pid, version, message."""
-        try:
-            text = (self.place / "ran").read_text()
-        except FileNotFoundError:
-            return []
-        split = [line.split(maxsplit=4) for line in text.splitlines()]
-        return [(kind, int(mule), int(pid), int(version), text) for kind, mule, pid, version, text in split][
-            self.seen :
-        ]
+        split = [line.split(maxsplit=4) for line in self.noted()]
+        return [(kind, int(mule), int(pid), int(version), text) for kind, mule, pid, version, text in split]
 
     def brief(self) -> list[tuple[str, int, str]]:
         """The same as who, mule and message."""
         return [(kind, mule, text) for kind, mule, _, _, text in self.lines()]
 
     def wait_for(self, count: int) -> list[tuple[str, int, str]]:
-        self.process.wait_until(lambda: len(self.lines()) >= count)
+        self.await_noted(count)
         return self.brief()
-
-    def forget(self) -> None:
-        self.seen += len(self.lines())
 
     def mules(self) -> list[dict[str, Any]]:
         told: list[dict[str, Any]] = stats(self.place)["mules"]

@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from tests.command import Process
+from tests.instance.harness import Noting
 
 APP = r"""
 import anyio, json, os, time, uwsgi
@@ -106,32 +106,16 @@ def application(environ, start_response):
 """
 
 
-class Instance:
+class Instance(Noting):
     """A running instance, and the lines that its handlers have written."""
-
-    def __init__(self, process: Process, place: Path) -> None:
-        self.process = process
-        self.place = place
-        self.seen = 0
-
-    def call(self, *words: Any) -> Any:
-        return json.loads(self.process.post("/", json.dumps(words).encode()))["answer"]
 
     def lines(self) -> list[tuple[int, int, int, int]]:
         """What has been written since `forget`: number, worker, pid, version."""
-        try:
-            text = (self.place / "ran").read_text()
-        except FileNotFoundError:
-            return []
-        found = [tuple(map(int, line.split())) for line in text.splitlines()]
-        return found[self.seen :]  # type: ignore[return-value]
+        return [tuple(map(int, line.split())) for line in self.noted()]  # type: ignore[misc]
 
     def wait_for(self, count: int) -> list[tuple[int, int, int, int]]:
-        self.process.wait_until(lambda: len(self.lines()) >= count)
+        self.await_noted(count)
         return self.lines()
-
-    def forget(self) -> None:
-        self.seen += len(self.lines())
 
     def pids(self) -> dict[int, int]:
         return {each["id"]: each["pid"] for each in self.call("workers")}
@@ -141,8 +125,3 @@ def stats(place: Path) -> Any:
     with socket.socket(socket.AF_UNIX) as sock:
         sock.connect(str(place / "stats"))
         return json.loads(b"".join(iter(lambda: sock.recv(65536), b"")))
-
-
-def change(place: Path, version: int, more: str = "") -> None:
-    """Write new code; of another size each time, so that no cached bytecode is taken for it (see PEP 3147)."""
-    (place / "app.py").write_text(APP.replace("VERSION = 1", f"VERSION = {version}") + more)

@@ -206,12 +206,6 @@ def test_the_backlog_is_what_nobody_has_accepted() -> None:
 # --- an instance ----------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    (tmp_path / "app.py").write_text(APP)
-    return tmp_path
-
-
 QUICK = ("--check-interval", "0.1", "--cheaper-overload", "1")
 
 

@@ -32,13 +32,6 @@ from tests.instance.harness import (
     touch,
 )
 
-
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    (tmp_path / "app.py").write_text(APP)
-    return tmp_path
-
-
 # --- workers that are replaced ---
 
 

@@ -9,13 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.command import server
-from tests.instance.harness import APP, Client, ask, gone, instance, lose, pid_of, pids, starting, status
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    (tmp_path / "app.py").write_text(APP)
-    return tmp_path
+from tests.instance.harness import Client, ask, gone, instance, lose, pid_of, pids, starting, status
 
 
 def test_a_worn_out_worker_serves_until_another_one_does_and_finishes_its_requests(place: Path) -> None:

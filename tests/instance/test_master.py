@@ -16,12 +16,6 @@ from tests.command import run, server
 from tests.instance.harness import APP, ask, gone, instance, lose, pid_of, pids, status
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    (tmp_path / "app.py").write_text(APP)
-    return tmp_path
-
-
 def test_each_worker_serves_and_knows_itself(place: Path) -> None:
     with instance(place, "--processes", "2") as process:
         seen: dict[int, int] = {}

@@ -115,10 +115,8 @@ def test_an_empty_message_is_one(running: Herd) -> None:
     running.call("mule_msg", "", 2)
     running.call("mule_msg", "behind it", 2)
     running.process.wait_until(lambda: "behind it" in (running.place / "ran").read_text())
-    raw = (running.place / "ran").read_text().splitlines()[running.seen :]
-    assert [line.split()[:2] for line in raw] == [["script", "2"]] * 2
-    (running.place / "ran").write_text("")
-    running.seen = 0
+    assert [line.split()[:2] for line in running.noted()] == [["script", "2"]] * 2
+    running.forget()
 
 
 @pytest.mark.parametrize(

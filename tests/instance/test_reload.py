@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
@@ -37,16 +36,6 @@ from tests.instance.harness import (
     touch,
 )
 from tests.load import Load
-
-if TYPE_CHECKING:
-    pass
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    (tmp_path / "app.py").write_text(APP)
-    return tmp_path
-
 
 # --- whoever asks -----------------------------------------------------------------------------------------------
 

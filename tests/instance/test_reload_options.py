@@ -13,7 +13,6 @@ import pytest
 
 from tests.command import Process, program
 from tests.instance.harness import (
-    APP,
     ask,
     ask_over,
     await_reload,
@@ -25,13 +24,6 @@ from tests.instance.harness import (
     touch,
 )
 from uwsgi_async.wire.uwsgi import encode_packet, encode_vars
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    (tmp_path / "app.py").write_text(APP)
-    return tmp_path
-
 
 INI = """[uwsgi]
 http-socket = 127.0.0.1:0

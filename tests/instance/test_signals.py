@@ -13,8 +13,8 @@ import anyio
 import pytest
 
 import uwsgi_async
-from tests.instance.harness import Client, instance
-from tests.instance.signalling import APP, Instance, change, stats
+from tests.instance.harness import Client, change, instance
+from tests.instance.signalling import APP, Instance, stats
 from uwsgi_async.errors import NoInstanceError, OptionError, SignalError, WouldBlockLoopError
 from uwsgi_async.options.build import build
 
@@ -175,7 +175,7 @@ def test_timers_come_from_options_too_and_survive_a_reload(place: Path) -> None:
     with instance(place, "--processes", "1", "--timer", "8 0.05") as process:
         running = Instance(process, place)
         running.wait_for(3)
-        change(place, 20)
+        change(place, app=APP)
         process.popen.send_signal(signal.SIGHUP)
         process.wait_until(lambda: running.lines()[-1][3] == 20)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.instance.harness import instance, pid_of
-from tests.instance.signalling import APP, Instance, change, stats
+from tests.instance.harness import change, instance, pid_of
+from tests.instance.signalling import APP, Instance, stats
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_no_signal_is_lost_while_reloads_run(place: Path) -> None:
         running = Instance(process, place)
         raised = 0
         for reload in range(1, 6):
-            change(place, 10**reload)
+            change(place, 10**reload, APP)
             process.popen.send_signal(signal.SIGHUP)
             while process.output.count("reloaded in") < reload:
                 running.call("storm", 2, 100)
@@ -73,7 +73,7 @@ def test_a_handler_that_waits_is_finished_by_the_worker_that_a_reload_ends(place
         running = Instance(process, place)
         running.call("signal", 13)
         running.wait_for(1)
-        change(place, 20)
+        change(place, app=APP)
         process.popen.send_signal(signal.SIGHUP)
         process.wait_for("reloaded in")
         running.call("signal", 8)
@@ -101,7 +101,7 @@ def test_a_reload_that_fails_leaves_targets_and_timers_as_they_were(place: Path)
     with instance(place, "--processes", "2", "--timer", "8 0.05", "--stats", str(place / "stats")) as process:
         running = Instance(process, place)
         before = {each["signal"]: each["target"] for each in stats(place)["signals"]["signals"]}
-        change(place, 20, "\nuwsgi.register_signal(21, 'worker2', note)\nuwsgi.add_timer(21, 1)\n1 / 0\n")
+        change(place, app=APP + "\nuwsgi.register_signal(21, 'worker2', note)\nuwsgi.add_timer(21, 1)\n1 / 0\n")
         process.popen.send_signal(signal.SIGHUP)
         process.wait_for("the reload has failed")
         running.forget()
