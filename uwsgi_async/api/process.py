@@ -37,8 +37,11 @@ logger = logging.getLogger("uwsgi_async")
 class ProcessControl(Protocol):
     """What a process of an instance knows of the others, and can ask the master for."""
 
-    worker: int
-    master: int
+    @property
+    def worker(self) -> int: ...
+
+    @property
+    def master(self) -> int: ...
 
     def workers(self) -> tuple[WorkerStatistics, ...]: ...
 

@@ -10,7 +10,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import anyio
@@ -241,28 +241,27 @@ class ImportingProcess:
         """Nobody watches an import."""
 
 
+@dataclass(eq=False, repr=False)
 class ProcessUnderMaster(ABC):
     """A process that a master has: it keeps its row, and asks through its channel.
 
-    ``worker``: its number as a worker; 0 is none.
+    ``master``: the process id of the master. ``worker``: its number as a worker; 0 is none.
     """
 
-    def __init__(
-        self,
-        role: Role,
-        master: int,
-        board: Scoreboard,
-        channel: Channel,
-        listeners: Sequence[Listener],
-        state: SharedState,
-    ) -> None:
-        self.role = role
-        self.worker = role.number if role.kind == "worker" else 0
-        self.master = master
-        self.channel = channel
-        self._board = board
-        self._listeners = listeners
-        self._state = state
+    role: Role
+    master: int
+    board: Scoreboard
+    channel: Channel
+    listeners: Sequence[Listener]
+    state: SharedState
+
+    @abstractmethod
+    def __post_init__(self) -> None:
+        """Take the row, and what else the role needs."""
+
+    @property
+    def worker(self) -> int:
+        return self.role.number if self.role.kind == "worker" else 0
 
     @property
     @abstractmethod
@@ -279,11 +278,11 @@ class ProcessUnderMaster(ABC):
 
     def workers(self) -> tuple[WorkerStatistics, ...]:
         self.publish(Detail.WORKERS)
-        return collect_workers(self._board, Detail.WORKERS)
+        return collect_workers(self.board, Detail.WORKERS)
 
     def statistics(self) -> InstanceStatistics:
         self.publish(Detail.VARS)
-        return replace(collect(self._board, self._listeners, Detail.VARS), sections=self._state.sections())
+        return replace(collect(self.board, self.listeners, Detail.VARS), sections=self.state.sections())
 
     def reload(self) -> bool:
         return self.channel.send(Reload())
@@ -301,26 +300,19 @@ class ProcessUnderMaster(ABC):
         self.row[Field.DEADLINE] = time.monotonic_ns() + seconds * 10**9 if seconds else 0
 
     def _free_spare(self) -> memoryview | None:
-        spare = self._board.spare(self.role.seat)
+        spare = self.board.spare(self.role.seat)
         return None if spare[Field.PID] else spare
 
 
 class WorkerProcess(ProcessUnderMaster):
     """A worker under a master."""
 
-    def __init__(
-        self,
-        role: Role,
-        master: int,
-        board: Scoreboard,
-        channel: Channel,
-        listeners: Sequence[Listener],
-        state: SharedState,
-    ) -> None:
-        super().__init__(role, master, board, channel, listeners, state)
+    def __post_init__(self) -> None:
         self.pool: Pool | None = None
-        self.accounts = Accounts(board, role.number)
-        self._others = [board.row(number) for number in range(1, board.rows + 1) if number != role.number]
+        self.accounts = Accounts(self.board, self.role.number)
+        self._others = [
+            self.board.row(number) for number in range(1, self.board.rows + 1) if number != self.role.number
+        ]
 
     @property
     def row(self) -> memoryview:
@@ -347,20 +339,11 @@ class WorkerProcess(ProcessUnderMaster):
 class HelperProcess(ProcessUnderMaster):
     """A process under a master that serves no requests. ``busy``: returns how much it does now."""
 
-    def __init__(
-        self,
-        role: Role,
-        master: int,
-        board: Scoreboard,
-        channel: Channel,
-        listeners: Sequence[Listener],
-        state: SharedState,
-    ) -> None:
-        super().__init__(role, master, board, channel, listeners, state)
+    def __post_init__(self) -> None:
         self.busy: Callable[[], int] = int
         self._deadlines: dict[object, int] = {}
-        self._row = row = board.row(role.seat)
-        row[Field.KIND], row[Field.NUMBER] = KINDS.index(role.kind), role.number
+        self._row = row = self.board.row(self.role.seat)
+        row[Field.KIND], row[Field.NUMBER] = KINDS.index(self.role.kind), self.role.number
         row[Field.PID] = os.getpid()
         row[Field.LAST_SPAWN] = int(time.time()) * MICROS
         for field in (Field.READY, Field.BUSY, Field.HEARTBEAT, Field.DEADLINE, Field.TASK_DEADLINE):

@@ -209,13 +209,7 @@ async def serve(
         signals = SingleSignals(options)
         stack.enter_context(using_signals(signals.end))
         stats = StatsServer(options.stats, faces, process)
-        with without_loop():
-            decorators.begin(module)
-            apps = load(module)
-            for name in options.spooler.spooler_import:
-                import_any(name)
-            call_hook(module, "post_fork_hook")
-        await await_hook(module, "post_fork_hook")
+        apps = await _load(load, module, options)
         process.accounts.loaded(apps, options)
         tasks = SpoolerTasks(module, spooler.current())
         mules = MuleThreads(options, module, signals)
@@ -245,6 +239,18 @@ async def serve(
                 process.drain()
         call_hook(module, "atexit")
         await await_hook(module, "atexit")
+
+
+async def _load(load: Callable[[UwsgiModule], Apps], module: UwsgiModule, options: Options) -> Apps:
+    """Import what this one process runs, and call the hook that follows a fork elsewhere."""
+    with without_loop():
+        decorators.begin(module)
+        apps = load(module)
+        for name in options.spooler.spooler_import:
+            import_any(name)
+        call_hook(module, "post_fork_hook")
+    await await_hook(module, "post_fork_hook")
+    return apps
 
 
 async def _finish(seconds: float, *endings: Callable[[float], Coroutine[Any, Any, None]]) -> None:
