@@ -51,6 +51,8 @@ def run(task):
         return uwsgi.SPOOL_RETRY
     if do == "chain":
         uwsgi.spool({b"do": b"", b"n": b"chained"})
+    if do == "import":
+        __import__(told["module"])
     if do == "lock":
         uwsgi.lock()
         uwsgi.unlock()

@@ -18,6 +18,7 @@ import pytest
 
 import uwsgi_async
 from tests.command import run, server
+from tests.instance.harness import touch
 from tests.instance.spooling import Instance, instance
 from uwsgi_async.errors import NotConfiguredError, OptionError
 from uwsgi_async.options.build import build
@@ -237,6 +238,14 @@ def test_a_reload_lets_the_old_spooler_finish_while_the_new_one_runs(tmp_path: P
         go.touch()
         running.wait_until_empty()
         assert len(running.runs(slow)) == 1
+
+
+def test_a_module_that_only_a_task_imports_is_watched_by_py_autoreload(tmp_path: Path) -> None:
+    (tmp_path / "only_here.py").write_text("NUMBER = 1\n")
+    with instance(tmp_path, "--master", "--py-autoreload", "0.1", "--pythonpath", str(tmp_path)) as running:
+        running.spool(do="import", module="only_here")
+        running.wait_for_runs(1)
+        running.process.wait_until(lambda: touch(tmp_path / "only_here.py") or "reloaded in" in running.process.output)
 
 
 def test_a_touched_file_replaces_the_spoolers_and_nobody_else(tmp_path: Path) -> None:

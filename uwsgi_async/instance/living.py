@@ -24,7 +24,18 @@ from uwsgi_async.compat.uwsgi_module import UwsgiModule
 from uwsgi_async.cores.handover import Handover
 from uwsgi_async.errors import UwsgiAsyncError
 from uwsgi_async.handlers.mounts import Apps
-from uwsgi_async.instance.channel import Drain, Failed, Hello, Message, Publish, Published, Reopen, Retire, Worn
+from uwsgi_async.instance.channel import (
+    Drain,
+    Failed,
+    Hello,
+    Message,
+    Publish,
+    Published,
+    Reopen,
+    Retire,
+    Sources,
+    Worn,
+)
 from uwsgi_async.instance.control import BEAT, ProcessUnderMaster
 from uwsgi_async.instance.dynamic import DynamicOptions
 from uwsgi_async.instance.hanging import TRACEBACK
@@ -127,6 +138,26 @@ class Place:
     def keep(self) -> None:
         """Never leave it any more: the process ends anyway."""
         self._told = True
+
+
+class Upkeep:
+    """What every process under a master does with each beat, whatever its role."""
+
+    def __init__(self, process: ProcessUnderMaster, assignment: Assignment) -> None:
+        self._channel = process.channel
+        self._assignment = assignment
+        self._untold: list[Sources] = []
+
+    def do(self) -> Options:
+        """Publish counts of shared state, follow the log file, report what was imported; return the options now."""
+        assignment = self._assignment
+        assignment.state.publish()
+        assignment.logs.follow()
+        if assignment.reporter is not None:
+            self._untold += assignment.reporter.report()
+            while self._untold and self._channel.send(self._untold[0]):
+                del self._untold[0]
+        return assignment.dynamic.applied()
 
 
 async def listen(

@@ -27,10 +27,10 @@ from uwsgi_async.api import mules
 from uwsgi_async.cores.portal import call_in_loop, close_to_threads, open_to_threads, wait_for
 from uwsgi_async.fdwait.poller import open_poller
 from uwsgi_async.handlers.mounts import Apps
-from uwsgi_async.instance.channel import Ready, Sources
+from uwsgi_async.instance.channel import Ready
 from uwsgi_async.instance.control import BEAT, HelperProcess
 from uwsgi_async.instance.hooks import await_hook, call_hook
-from uwsgi_async.instance.living import Assignment, Place, listen, live_with
+from uwsgi_async.instance.living import Assignment, Place, Upkeep, listen, live_with
 from uwsgi_async.instance.loader import finish
 from uwsgi_async.instance.muleworks import NO_LIMIT, ThisLoop, message_hooks
 from uwsgi_async.instance.roles import mule_programs
@@ -199,18 +199,12 @@ class _MuleLife:
         os.eventfd_write(self._terminated, 1)
 
     async def _beat(self) -> None:
-        """Publish what the process does, and what it has imported; look whether its log file has moved."""
-        reporter, untold = self._assignment.reporter, list[Sources]()
+        """Publish what the process does; keep up with the rest of the instance."""
+        upkeep = Upkeep(self._process, self._assignment)
         while True:
             self._mule.is_busy()  # forgets who has ended
             self._publish()
-            if reporter is not None:
-                untold += reporter.report()
-                while untold and self._process.channel.send(untold[0]):
-                    del untold[0]
-            self._assignment.state.publish()
-            self._assignment.logs.follow()
-            self._assignment.dynamic.applied()
+            upkeep.do()
             await anyio.sleep(BEAT)
 
     def _publish(self) -> None:

@@ -24,7 +24,7 @@ from uwsgi_async.instance.channel import Ready
 from uwsgi_async.instance.control import BEAT, HelperProcess
 from uwsgi_async.instance.hooks import await_hook
 from uwsgi_async.instance.importing import import_any
-from uwsgi_async.instance.living import Assignment, Place, listen, live, watch_sigterm
+from uwsgi_async.instance.living import Assignment, Place, Upkeep, listen, live, watch_sigterm
 from uwsgi_async.instance.scoreboard import Field
 from uwsgi_async.instance.spooling import SpoolerTasks
 from uwsgi_async.options.settings import Options
@@ -92,17 +92,15 @@ def _guard(process: HelperProcess, options: Options, run: object, seconds: float
 
 
 async def _beat(process: HelperProcess, assignment: Assignment, tasks: SpoolerTasks) -> None:
-    """Publish what the process does; count its signals; look whether its log file has moved."""
-    signals = assignment.signals
+    """Publish what the process does; count its signals; keep up with the rest of the instance."""
+    signals, upkeep = assignment.signals, Upkeep(process, assignment)
     before, counted = process.row[Field.SIGNALS], 0
     while True:
         process.publish()
         process.row[Field.SIGNALS] = before + signals.handled
         tasks.count_signals(signals.handled - counted)
         counted = signals.handled
-        assignment.state.publish()
-        assignment.logs.follow()
-        assignment.dynamic.applied()
+        upkeep.do()
         await anyio.sleep(BEAT)
 
 

@@ -14,12 +14,12 @@ import anyio
 
 from uwsgi_async.cores.request import Request
 from uwsgi_async.handlers.mounts import Apps
-from uwsgi_async.instance.channel import Drain, Inherit, Message, Ready, Sources, Suspend
+from uwsgi_async.instance.channel import Drain, Inherit, Message, Ready, Suspend
 from uwsgi_async.instance.control import WorkerProcess
 from uwsgi_async.instance.dynamic import DynamicOptions
 from uwsgi_async.instance.hooks import await_hook
 from uwsgi_async.instance.limits import Wear, worn_out
-from uwsgi_async.instance.living import Assignment, Place, listen, live, watch_sigterm
+from uwsgi_async.instance.living import Assignment, Place, Upkeep, listen, live, watch_sigterm
 from uwsgi_async.instance.scoreboard import Field
 from uwsgi_async.instance.server import Server, serve_apps
 
@@ -90,18 +90,12 @@ async def _listen(process: WorkerProcess, server: Server, wear: _WearAndTear, as
 
 async def _beat(process: WorkerProcess, server: Server, wear: _WearAndTear, assignment: Assignment) -> None:
     """Publish the worker's state; look whether it is worn out, its log file moved, an option changed by another one."""
-    reporter, untold = assignment.reporter, list[Sources]()
+    upkeep = Upkeep(process, assignment)
     while True:
         process.accounts.publish(server.pool)
         process.accounts.note_signals(assignment.signals.handled)
-        assignment.state.publish()
-        assignment.logs.follow()
-        server.adopt(assignment.dynamic.applied())
+        server.adopt(upkeep.do())
         wear.look()
-        if reporter is not None:
-            untold += reporter.report()
-            while untold and process.channel.send(untold[0]):
-                del untold[0]
         await process.accounts.beat()
 
 
