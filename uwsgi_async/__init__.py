@@ -153,8 +153,19 @@ from uwsgi_async.api.statistics import (
     SocketStatistics,
     WorkerStatistics,
 )
+from uwsgi_async.api.websockets import (
+    websocket,
+    websocket_handshake,
+    websocket_recv,
+    websocket_recv_nb,
+    websocket_send,
+    websocket_send_binary,
+    websocket_send_binary_from_sharedarea,
+    websocket_send_from_sharedarea,
+)
 from uwsgi_async.cores.core import CoreStatistics
-from uwsgi_async.errors import UwsgiAsyncError
+from uwsgi_async.cores.websocket import WebSocket
+from uwsgi_async.errors import UwsgiAsyncError, WebSocketClosedError
 from uwsgi_async.instance.server import Server, run
 from uwsgi_async.options.settings import Options
 from uwsgi_async.spooler.decide import SPOOL_IGNORE, SPOOL_OK, SPOOL_RETRY
@@ -177,6 +188,8 @@ __all__ = [
     "Server",
     "SocketStatistics",
     "UwsgiAsyncError",
+    "WebSocket",
+    "WebSocketClosedError",
     "WorkerStatistics",
     "__version__",
     "accepting",
@@ -315,6 +328,14 @@ __all__ = [
     "unlock",
     "wait_fd_read",
     "wait_fd_write",
+    "websocket",
+    "websocket_handshake",
+    "websocket_recv",
+    "websocket_recv_nb",
+    "websocket_send",
+    "websocket_send_binary",
+    "websocket_send_binary_from_sharedarea",
+    "websocket_send_from_sharedarea",
     "worker_id",
     "workers",
 ]

@@ -19,8 +19,10 @@ One root, three branches, so that a caller can tell who is at fault::
     │   └── WouldBlockLoopError    a blocking face called on the event loop itself (also a RuntimeError)
     ├── PeerError                  they: what came over the wire
     │   ├── BadRequestError        a request that is malformed or over a limit; carries the HTTP status
+    │   │   └── WebSocketHandshakeError  a websocket that cannot be opened (also an OSError, as in uWSGI)
     │   ├── PeerTimeoutError       the peer was too slow (also a TimeoutError and so an OSError)
     │   └── DisconnectedError      the peer went away (also a ConnectionError and so an OSError)
+    │       └── WebSocketClosedError  a websocket is over, in order or not; carries its close code and reason
     └── BrokenError                it broke: the machine or the server itself
         ├── BindError              a listening socket could not be opened (also an OSError)
         ├── StoreError             a file that keeps shared state is damaged or cannot be used
@@ -120,12 +122,34 @@ class BadRequestError(PeerError):
         return f"BadRequestError({self.status}, {str(self)!r})"
 
 
+class WebSocketHandshakeError(BadRequestError, OSError):
+    """A request cannot become a websocket: it asks for none, or its handshake is malformed. RFC 6455, 4.2."""
+
+
 class PeerTimeoutError(PeerError, TimeoutError):
     """The peer did not send, or did not take, bytes within the time allowed."""
 
 
 class DisconnectedError(PeerError, ConnectionError):
     """The peer closed or reset the connection while it was still needed."""
+
+
+class WebSocketClosedError(DisconnectedError):
+    """A websocket is over, in order or not: there is nothing to receive any more, and nobody to send to.
+
+    ``code``: the close code, of the client or our own (RFC 6455, 7.4.1); 1005 when the client gave none, 1006 when
+    there was no close frame at all. ``reason``: the text that came with it, mostly "".
+    """
+
+    def __init__(self, code: int, reason: str = "") -> None:
+        super().__init__(f"the websocket is closed with {code}{reason and f': {reason}'}")
+        self.code = code
+        self.reason = reason
+
+    @property
+    def clean(self) -> bool:
+        """Whether it ended as websockets are meant to: 1000, 1001 (the page was left) or no code."""
+        return self.code in (1000, 1001, 1005)
 
 
 class BrokenError(UwsgiAsyncError):

@@ -23,9 +23,10 @@ from uwsgi_async.api import (
     signals,
     spooler,
     spooling,
+    websockets,
 )
 
 CHAPTERS = (
     *(asynchronous, request, information, extraction, naming, process, dynamic, dropped),
-    *(cache, locks, queue, sharedarea, metrics, signals, mules, spooler, spooling),
+    *(cache, locks, queue, sharedarea, metrics, signals, mules, spooler, spooling, websockets),
 )

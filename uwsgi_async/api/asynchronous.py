@@ -85,7 +85,7 @@ class FdWait:
         request = current_request.get()
         self._request = request if request is not None and _in_its_core(request) else None
         if self._request is not None:
-            self._request.core.watches.add(fd, write=write, timeout=timeout)
+            watch(self._request, fd, write=write, timeout=timeout)
 
     def __repr__(self) -> str:
         return f"<FdWait for fd {self._fd} to be {'writable' if self._write else 'readable'}>"
@@ -108,6 +108,14 @@ class FdWait:
             return await watches.wait()
         finally:
             poller.release()
+
+
+def watch(request: Request, fd: int, *, write: bool, timeout: float | None) -> None:
+    """Let the core of ``request`` watch ``fd`` until its next wait has ended. Raises OSError(EBADF) for a closed fd."""
+    watches = request.core.watches
+    watches.add(fd, write=write, timeout=timeout)
+    if not write and request.websocket is not None and fd == request.connection.fd and request.websocket.pending:
+        watches.wake(fd)  # what has been read ahead is not in the socket any more
 
 
 def wait_fd_read(fd: int, timeout: float | None = None) -> FdWait:

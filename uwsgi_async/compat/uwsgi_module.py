@@ -93,11 +93,6 @@ _LATER = frozenset(
         "snmp_set_counter32",
         "snmp_set_counter64",
         "snmp_set_gauge",
-        "websocket_handshake",
-        "websocket_recv",
-        "websocket_recv_nb",
-        "websocket_send",
-        "websocket_send_binary",
     ]
 )
 
@@ -229,8 +224,7 @@ def _wait_fd_write(fd: int, timeout: int = 0, /) -> bytes:
 
 
 def _watch(fd: int, timeout: int, *, write: bool) -> bytes:
-    watches = the_request().core.watches
-    call_in_loop(functools.partial(watches.add, fd, write=write, timeout=timeout))
+    call_in_loop(functools.partial(asynchronous.watch, the_request(), fd, write=write, timeout=timeout))
     return b""
 
 

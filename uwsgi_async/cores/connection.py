@@ -152,23 +152,24 @@ class Connection:
 
     # --- receiving --------------------------------------------------------------------------------------------
 
-    def receive_nowait(self) -> bytes | None:
-        """Return the bytes that are there, b"" at the end of the stream, None when there are none yet."""
+    def receive_nowait(self, size: int = RECEIVE_SIZE) -> bytes | None:
+        """Return the bytes that are there, ``size`` at most; b"" at the end of the stream, None when there are none."""
         try:
-            data = self.sock.recv(RECEIVE_SIZE)
+            data = self.sock.recv(size)
         except BlockingIOError:
             self.readable = False
             return None
         except OSError:
             data = b""
         # A short read has emptied the socket, but an end that came with it is announced only once.
-        self.readable = self._peer_closed or len(data) == RECEIVE_SIZE
+        self.readable = self._peer_closed or len(data) == size
         return data
 
-    async def receive(self) -> bytes:
+    async def receive(self, timeout: float | None = None) -> bytes:
         """Wait for bytes; b"" at the end of the stream.
 
-        Raises `PeerTimeoutError` when nothing came for ``socket_timeout`` seconds.
+        Raises `PeerTimeoutError` when nothing came for ``socket_timeout`` seconds; with ``timeout`` for so many, to the
+        moment. inf: however long it takes.
         """
         while True:
             if self.readable:
@@ -179,7 +180,10 @@ class Connection:
             try:
                 if not self._watched and not self.closed:
                     self._watch(_EVENTS)
-                await self._wait(self._read_waiter, "sent nothing")
+                if timeout is None:
+                    await self._wait(self._read_waiter, "sent nothing")
+                else:
+                    await self._wait_until(self._read_waiter, timeout)
             finally:
                 self._read_waiter = None
 
@@ -203,7 +207,7 @@ class Connection:
         if sent < len(data):
             rest = memoryview(data)[sent:]
             while rest:
-                await self._wait_writable()
+                await self.wait_writable()
                 rest = rest[self.send_nowait(rest) :]
 
     async def send_file(self, fd: int, offset: int, count: int) -> int:
@@ -213,7 +217,7 @@ class Connection:
             try:
                 size = os.sendfile(self.fd, fd, offset + sent, count - sent)
             except BlockingIOError:
-                await self._wait_writable()
+                await self.wait_writable()
                 continue
             except ConnectionError as error:
                 raise DisconnectedError(f"the client went away: {error.strerror}") from error
@@ -222,7 +226,8 @@ class Connection:
             sent += size
         return sent
 
-    async def _wait_writable(self) -> None:
+    async def wait_writable(self) -> None:
+        """Wait until the socket takes bytes. Raises as `send`; one task at a time."""
         self._write_waiter = self.pool.poller.backend.parker()
         try:
             if not self._write_watched and not self.closed:
@@ -248,6 +253,23 @@ class Connection:
             self.deadline = inf
         if self._timed_out:
             raise PeerTimeoutError(f"the client {complaint} for {timeout:g} s (option socket-timeout)")
+        if self.closed:
+            raise DisconnectedError("the connection was closed")
+
+    async def _wait_until(self, parker: Parker, timeout: float) -> None:
+        """Wait for bytes with a timer of its own, not with the sweep."""
+        if self.closed:
+            raise DisconnectedError("the connection is closed")
+        timers = self.pool.poller.timers
+        timer = None if timeout == inf else timers.call_later(timeout, self.expire)
+        self._timed_out = False
+        try:
+            await parker.park()
+        finally:
+            if timer is not None:
+                timers.cancel(timer)
+        if self._timed_out:
+            raise PeerTimeoutError(f"the client sent nothing for {timeout:g} s")
         if self.closed:
             raise DisconnectedError("the connection was closed")
 

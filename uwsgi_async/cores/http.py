@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 from uwsgi_async.cores.request import NO_BODY, Request, RequestBody
 from uwsgi_async.cores.response import Response
 from uwsgi_async.cores.serving import Service, serve_request
+from uwsgi_async.cores.websocket import WebSocket
 from uwsgi_async.errors import BadRequestError, DisconnectedError
 from uwsgi_async.wire.http import CONTINUE, Endpoint, HttpReader, RequestHead, simple_response
+from uwsgi_async.wire.websocket import offers_websocket
 
 if TYPE_CHECKING:
     from uwsgi_async.cores.connection import Connection
@@ -62,7 +64,11 @@ class HttpProtocol:
                 return
             receive = _BodySource(connection, reader, response, head.expect_continue).receive
             body = RequestBody(receive, head.content_length, self._service.limit_post)
-        ended = await serve_request(self._service, Request(head.vars, body, response, connection, core))
+        request = Request(head.vars, body, response, connection, core)
+        if head.upgrade and body is NO_BODY and offers_websocket(head.vars):
+            rest = None if reader is None else reader.take_rest
+            request.websocket = WebSocket(request, rest, self._service.websockets)
+        ended = await serve_request(self._service, request)
         if connection.closed:
             return
         if response.keep_alive and (reader is None or body is NO_BODY or self._body_is_over(connection, reader, body)):
@@ -71,7 +77,7 @@ class HttpProtocol:
             else:
                 connection.reader = reader
                 connection.pool.enqueue(connection)  # pipelined: behind those who wait already
-        elif body.complete and (reader is None or reader.idle) and not connection.readable:
+        elif body.complete and (reader is None or reader.idle) and not connection.readable and not request.websocket:
             connection.close()
         else:
             connection.linger()

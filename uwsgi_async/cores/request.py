@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from uwsgi_async.cores.connection import Connection
     from uwsgi_async.cores.core import Core
     from uwsgi_async.cores.response import Response
+    from uwsgi_async.cores.websocket import WebSocket
 
 
 class Request:
@@ -27,6 +28,7 @@ class Request:
     ``app_id``: the number of the app that serves it, -1 for none. ``app_requests``: how many that app has had, this one
     included; None where all requests are the one app's. ``app_failed``: the app has raised an error.
     ``thread``: the thread that its app runs in, as of `threading.get_ident`; 0 = the event loop's.
+    ``websocket``: what it becomes if the app accepts it; None in a request that asks for no websocket.
     """
 
     # Defaults stand in the class: see `Response`.
@@ -37,6 +39,7 @@ class Request:
     app_id = 0
     app_requests: int | None = None
     thread = 0
+    websocket: WebSocket | None = None
 
     def __init__(self, vars: Vars, body: RequestBody, response: Response, connection: Connection, core: Core) -> None:
         self.vars = vars

@@ -156,6 +156,19 @@ class Response:
         if self._chunked and not self._no_body:
             await self._connection.send(LAST_CHUNK)
 
+    async def switch(self, fields: list[tuple[str, str]]) -> None:
+        """Answer 101: from here on the connection speaks another protocol, and is closed at the end.
+
+        Nothing that the app sends as a body goes out any more. Raises as `start` and `Connection.send`.
+        """
+        head = response_head("101 Switching Protocols", fields)
+        data = head.encode((True, True, False, None, self.date))
+        self._started = head
+        self.head_sent = self.complete = True
+        self.keep_alive = False
+        self.header_bytes = len(data)
+        await self._connection.send(data)
+
     def refuse(self, code: int) -> None:
         """Answer with a short error page if nothing was sent yet, and close in any case. Does not wait."""
         connection = self._connection

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from uwsgi_async.cores.core import current_request
-from uwsgi_async.errors import BadRequestError, DisconnectedError, PeerTimeoutError
+from uwsgi_async.errors import BadRequestError, DisconnectedError, PeerTimeoutError, WebSocketClosedError
+from uwsgi_async.options.websockets import WebSocketOptions
 
 if TYPE_CHECKING:
     from uwsgi_async.cores.request import Request
@@ -44,6 +45,7 @@ class Service:
     limit_post: int
     log: Callable[[Request], None]
     log_all: bool
+    websockets: WebSocketOptions
     on_end: Callable[[Request], None] | None = None
     wears_out: Callable[[BaseException], bool] | None = None
 
@@ -60,18 +62,26 @@ async def serve_request(service: Service, request: Request) -> float:
         await service.handler(request)
         if not response.complete:
             await response.finish()
+        elif request.websocket is not None:
+            await request.websocket.end()
+    except WebSocketClosedError as error:
+        # An app that receives until the end ends here, as uWSGI's examples do.
+        if not error.clean:
+            _count_error(request)
+            logger.info("%s: %s", _name(request), error)
+        _refuse(request, 500)
     except DisconnectedError as error:
         _count_error(request)
         logger.info("%s: %s", _name(request), error)
-        response.refuse(400)
+        _refuse(request, 400)
         request.connection.close()
     except PeerTimeoutError as error:
         _count_error(request)
         logger.warning("%s: %s", _name(request), error)
-        response.refuse(408)
+        _refuse(request, 408)
     except BadRequestError as error:
         logger.warning("%s: refused with %d: %s", _name(request), error.status, error)
-        response.refuse(error.status)
+        _refuse(request, error.status)
     except (Exception, SystemExit) as error:
         core.exceptions += 1
         request.app_failed = True
@@ -82,12 +92,12 @@ async def serve_request(service: Service, request: Request) -> float:
         logger.exception("%s: the app raised an error", _name(request))
         if core.killed:
             _log_harakiri(request, error)
-        response.refuse(504 if core.killed else 500)
+        _refuse(request, 504 if core.killed else 500)
     except BaseException as error:
         # The event loop's cancellation: a harakiri, or the server's end.
         if core.killed:
             _log_harakiri(request, error)
-        response.refuse(504 if core.killed else 503)
+        _refuse(request, 504 if core.killed else 503)
         request.connection.linger()
         raise
     finally:
@@ -105,6 +115,13 @@ async def serve_request(service: Service, request: Request) -> float:
         if service.log_all or request.log_this:
             service.log(request)
     return ended
+
+
+def _refuse(request: Request, code: int) -> None:
+    """End the response as `Response.refuse` does; a websocket by a close frame."""
+    if request.websocket is not None:
+        request.websocket.abort(code)
+    request.response.refuse(code)
 
 
 def _count_error(request: Request) -> None:

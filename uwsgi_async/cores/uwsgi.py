@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 from uwsgi_async.cores.request import Request, RequestBody
 from uwsgi_async.cores.response import Response
 from uwsgi_async.cores.serving import Service, serve_request
+from uwsgi_async.cores.websocket import WebSocket
 from uwsgi_async.errors import BadRequestError, DisconnectedError, PeerTimeoutError
 from uwsgi_async.options.settings import PacketOptions
 from uwsgi_async.wire.uwsgi import Packet, PacketReader, decode_vars, encode_packet
+from uwsgi_async.wire.websocket import offers_websocket
 
 if TYPE_CHECKING:
     from uwsgi_async.cores.connection import Connection
@@ -80,7 +82,7 @@ class UwsgiProtocol:
             connection.close()
             return
         await serve_request(self._service, request)
-        if request.body.complete:
+        if request.body.complete and not request.websocket:
             connection.close()
         else:
             connection.linger()
@@ -135,7 +137,10 @@ class UwsgiProtocol:
             raise BadRequestError(413, f"the body is larger than {limit} bytes (option limit-post)")
         response = Response(connection, False, False, vars.get("REQUEST_METHOD") == "HEAD", False)
         receive = _BodySource(connection, reader.take_rest(), length).receive if length else None
-        return Request(vars, RequestBody(receive, length, limit), response, connection, core)
+        request = Request(vars, RequestBody(receive, length, limit), response, connection, core)
+        if not length and offers_websocket(vars):
+            request.websocket = WebSocket(request, reader.take_rest, self._service.websockets)
+        return request
 
 
 def _content_length(vars: dict[str, str]) -> int:

@@ -387,7 +387,8 @@ def _handler(apps: Apps, options: Options) -> Handler:
 
 def _service(options: Options, handler: Handler, on_end: Callable[[Request], None] | None) -> Service:
     log = RequestLog(options.log, os.getpid(), worker_id())
-    return Service(handler, options.cores.limit_post, log, log.always, on_end, wears_out(options.reload))
+    limit, wears = options.cores.limit_post, wears_out(options.reload)
+    return Service(handler, limit, log, log.always, options.websockets, on_end, wears)
 
 
 def _protocols(options: Options, listeners: Sequence[Listener], service: Service) -> dict[_Place, ConnectionProtocol]:

@@ -20,6 +20,7 @@ from uwsgi_async.options.signals import SignalOptions
 from uwsgi_async.options.spooling import SpoolerOptions
 from uwsgi_async.options.stats import StatsOptions
 from uwsgi_async.options.system import SystemOptions
+from uwsgi_async.options.websockets import WebSocketOptions
 
 SECONDS = 1.0
 KIB = 1024
@@ -445,6 +446,7 @@ class Options:
     signals: SignalOptions = field(default_factory=SignalOptions)
     mules: MuleOptions = field(default_factory=MuleOptions)
     spooler: SpoolerOptions = field(default_factory=SpoolerOptions)
+    websockets: WebSocketOptions = field(default_factory=WebSocketOptions)
     configuration: Configuration = field(default_factory=Configuration)
 
     @property

@@ -154,6 +154,13 @@ class HttpReader:
             self._position = self._scanned = 0
         return data
 
+    def take_rest(self) -> bytes:
+        """Return what is buffered behind a head, and forget it: the connection goes on with another protocol."""
+        rest = bytes(self._buffer[self._position :])
+        self._buffer = b""
+        self._position = self._scanned = 0
+        return rest
+
     def _next_chunked(self, decoder: ChunkedDecoder) -> bytes | None:
         data = decoder.decode(self._buffer, self._position)
         self._position = decoder.position

@@ -1,0 +1,1 @@
+"""Websockets, from the client's side: raw frames, real clients, faults."""

@@ -1,0 +1,201 @@
+"""Bytes to events and messages to bytes: limits, compression, fail-fast, and any cut of the stream."""
+
+from __future__ import annotations
+
+import itertools
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.websockets.client import BINARY, CLOSE, CONTINUATION, PING, TEXT, close_payload, frame
+from uwsgi_async.wire.websocket import Close, Deflate, FrameMeter, Frames, Ping, check_close_code
+from uwsgi_async.wire.websocket.payload import WORTH_COMPRESSING
+
+DEFLATE = Deflate("", 15)
+
+
+def events(data: bytes, max_size: int = 1000, deflate: Deflate | None = None, piece: int = 0) -> list:
+    """Return what the bytes mean, taken in pieces of so many bytes (0: all at once)."""
+    frames = Frames(max_size, deflate)
+    found = []
+    for start in range(0, len(data), piece or max(len(data), 1)):
+        frames.receive_data(data[start : start + (piece or len(data))])
+        while (event := frames.next_event()) is not None:
+            found.append(event)
+            if isinstance(event, Close):
+                return found
+    return found
+
+
+def squeeze(data: bytes, bits: int = 15) -> bytes:
+    deflate = zlib.compressobj(wbits=-bits)
+    return deflate.compress(data) + deflate.flush(zlib.Z_SYNC_FLUSH)[:-4]
+
+
+@pytest.mark.parametrize("piece", [0, 1, 2, 3, 7])
+def test_any_cut_of_the_stream_gives_the_same_events(piece):
+    data = (
+        frame(TEXT, "Käse".encode(), fin=False) + frame(PING, b"p") + frame(CONTINUATION, b"!")
+        + frame(BINARY, b"\0" * 200) + frame(BINARY) + frame(CLOSE, close_payload(1000, b"bye"))
+    )  # fmt: skip
+    assert events(data, piece=piece) == [Ping(b"p"), "Käse!", b"\0" * 200, b"", Close(1000, "bye", False)]
+
+
+def test_events_are_decoded_when_they_are_asked_for():
+    frames = Frames(1000)
+    frames.receive_data(frame(TEXT, b"good") + frame(TEXT, b"\xff"))
+    assert frames.next_event() == "good"
+    assert frames.next_event() == Close(1007, "invalid data", True)
+
+
+@pytest.mark.parametrize("deflate", [None, DEFLATE])
+def test_a_message_may_be_as_large_as_the_limit_and_no_larger(deflate):
+    assert events(frame(BINARY, b"x" * 1000), deflate=deflate) == [b"x" * 1000]
+    assert events(frame(BINARY, b"x" * 1001), deflate=deflate) == [Close(1009, "message too big", True)]
+
+
+def test_a_large_frame_is_refused_by_its_head_alone():
+    assert events(frame(BINARY, b"", length=1 << 40)) == [Close(1009, "message too big", True)]
+
+
+def test_fragments_count_together():
+    first = frame(TEXT, b"x" * 600, fin=False)
+    assert events(first + frame(CONTINUATION, b"x" * 400)) == ["x" * 1000]
+    assert events(first + frame(CONTINUATION, b"x" * 401)) == [Close(1009, "message too big", True)]
+
+
+def test_the_limit_is_of_bytes_not_of_characters():
+    assert events(frame(TEXT, "ä".encode() * 501)) == [Close(1009, "message too big", True)]
+
+
+def test_each_message_is_counted_by_itself():
+    assert events(frame(TEXT, b"x" * 900) * 3) == ["x" * 900] * 3
+
+
+def test_a_compressed_message_is_inflated():
+    data = squeeze(b"hello " * 100)
+    assert events(frame(TEXT, data, reserved=4), deflate=DEFLATE) == ["hello " * 100]
+
+
+def test_a_compressed_message_may_come_in_fragments_with_a_ping_between():
+    data = squeeze(b"hello " * 100)
+    sent = frame(TEXT, data[:5], fin=False, reserved=4) + frame(PING) + frame(CONTINUATION, data[5:])
+    assert events(sent, deflate=DEFLATE) == [Ping(b""), "hello " * 100]
+
+
+def test_a_message_may_stay_uncompressed():
+    assert events(frame(TEXT, b"plain"), deflate=DEFLATE) == ["plain"]
+
+
+def test_an_empty_message_may_be_compressed():
+    assert events(frame(TEXT, squeeze(b""), reserved=4), deflate=DEFLATE) == [""]
+
+
+def test_a_bomb_is_stopped_at_the_limit():
+    bomb = squeeze(b"\0" * 50_000_000)
+    assert events(frame(BINARY, bomb, reserved=4), 100_000, DEFLATE) == [Close(1009, "message too big", True)]
+
+
+def test_a_bomb_in_fragments_is_stopped_at_the_limit():
+    bomb = squeeze(b"\0" * 100_001)
+    sent = frame(BINARY, bomb[:50], fin=False, reserved=4) + frame(CONTINUATION, bomb[50:])
+    assert events(sent, 100_000, DEFLATE) == [Close(1009, "message too big", True)]
+
+
+def test_what_is_no_deflate_ends_it_with_1007():
+    assert events(frame(TEXT, b"\xff" * 20, reserved=4), deflate=DEFLATE) == [Close(1007, "invalid data", True)]
+
+
+def test_inflated_text_must_be_utf_8():
+    assert events(frame(TEXT, squeeze(b"\xff"), reserved=4), deflate=DEFLATE) == [Close(1007, "invalid data", True)]
+
+
+def test_a_reserved_bit_needs_an_agreement():
+    assert events(frame(TEXT, squeeze(b"x"), reserved=4))[0].code == 1002
+
+
+@pytest.mark.parametrize("opcode", [PING, CONTINUATION])
+def test_only_the_first_frame_of_a_message_says_that_it_is_compressed(opcode):
+    begun = frame(TEXT, squeeze(b"x"), fin=False, reserved=4) if opcode == CONTINUATION else b""
+    assert events(begun + frame(opcode, b"", reserved=4), deflate=DEFLATE)[-1].code == 1002
+
+
+@pytest.mark.parametrize("deflate", [None, DEFLATE, Deflate("", 9)])
+@given(message=st.one_of(st.text(max_size=3000), st.binary(max_size=3000)))
+def test_what_is_encoded_is_one_frame_that_gives_the_message_back(deflate, message):
+    frames = Frames(1000, deflate)
+    data = frames.encode(message)
+    raw = message.encode() if isinstance(message, str) else message
+    opcode = TEXT if isinstance(message, str) else BINARY
+    size, start = data[1], 2
+    if size >= 126:
+        start = 4
+        size = int.from_bytes(data[2:4])
+    payload = data[start:]
+    assert len(payload) == size
+    if deflate is not None and len(raw) >= WORTH_COMPRESSING:
+        assert data[0] == 0xC0 | opcode
+        payload = zlib.decompressobj(-deflate.window_bits).decompress(payload + b"\0\0\xff\xff")
+    else:
+        assert data[0] == 0x80 | opcode
+    assert payload == raw
+
+
+@given(
+    message=st.binary(max_size=4000),
+    cuts=st.lists(st.integers(0, 4000), max_size=5),
+    compressed=st.booleans(),
+    piece=st.integers(0, 50),
+)
+def test_messages_come_whole_whatever_their_frames_are(message, cuts, compressed, piece):
+    data = squeeze(message, 12) if compressed else message
+    edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
+    parts = [data[start:end] for start, end in itertools.pairwise(edges)] or [data]
+    sent = b"".join(
+        frame(
+            CONTINUATION if number else BINARY,
+            part,
+            fin=number == len(parts) - 1,
+            reserved=4 if compressed and not number else 0,
+        )
+        for number, part in enumerate(parts)
+    )
+    assert events(sent, 4000, DEFLATE, piece) == [message]
+
+
+@given(data=st.binary(max_size=300), deflate=st.sampled_from([None, DEFLATE]), piece=st.integers(0, 5))
+def test_no_bytes_are_an_error_of_ours(data, deflate, piece):
+    for event in events(data, 100, deflate, piece):
+        assert isinstance(event, (str, bytes, tuple))
+        if isinstance(event, Close) and event.failed:
+            assert event.code in (1002, 1007, 1009)
+
+
+@given(data=st.binary(max_size=200), reserved=st.sampled_from([0, 4]), opcode=st.sampled_from([0, 1, 2, 8, 9, 10]))
+def test_no_payload_is_an_error_of_ours(data, reserved, opcode):
+    for event in events(frame(opcode, data, reserved=reserved), 100, DEFLATE):
+        if isinstance(event, (str, bytes)):
+            assert len(event) <= 100
+
+
+@pytest.mark.parametrize("code", [1000, 1003, 1007, 1014, 3000, 4999])
+def test_codes_that_may_be_sent(code):
+    check_close_code(code)
+
+
+@given(sizes=st.lists(st.one_of(st.integers(0, 300), st.integers(65500, 66000)), max_size=5), data=st.data())
+def test_a_meter_never_wants_more_than_one_frame(sizes, data):
+    frames = [frame(BINARY, b"x" * size) for size in sizes]
+    meter = FrameMeter()
+    for each in frames:
+        left = len(each)
+        rest = each
+        while left:
+            assert 0 < meter.wanted <= left
+            taken = data.draw(st.integers(1, meter.wanted)) if left < 400 else meter.wanted
+            meter.take(rest[:taken])
+            rest = rest[taken:]
+            left -= taken
+    assert meter.wanted == 6
