@@ -4,6 +4,7 @@
 ``uwsgi-async`` and the ``uwsgi`` module inside.
 """
 
+from uwsgi_async.api.alarms import alarm
 from uwsgi_async.api.asynchronous import (
     async_connect,
     async_sleep,
@@ -34,6 +35,14 @@ from uwsgi_async.api.dynamic import get_option, getoption, set_option, set_warni
 from uwsgi_async.api.extraction import embedded_data, extract
 from uwsgi_async.api.information import log, logsize, mem, micros, parsefile
 from uwsgi_async.api.locks import is_locked, lock, unlock
+from uwsgi_async.api.messages import (
+    async_send_message,
+    fcgi,
+    send_message,
+    send_multi_message,
+    send_multi_uwsgi_message,
+    send_uwsgi_message,
+)
 from uwsgi_async.api.metrics import (
     metric_dec,
     metric_div,
@@ -94,6 +103,8 @@ from uwsgi_async.api.request import (
     sendfile,
     set_logvar,
 )
+from uwsgi_async.api.routing import route
+from uwsgi_async.api.rpc import call, register_rpc, rpc, rpc_list
 from uwsgi_async.api.sharedarea import (
     sharedarea_dec32,
     sharedarea_dec64,
@@ -136,6 +147,7 @@ from uwsgi_async.api.signals import (
     signal_statistics,
     signal_wait,
 )
+from uwsgi_async.api.sockets import close, connect, recv, recv_block, recv_frame, send
 from uwsgi_async.api.spooler import (
     send_to_spooler,
     set_spooler_frequency,
@@ -200,7 +212,9 @@ __all__ = [
     "add_rb_timer",
     "add_timer",
     "add_var",
+    "alarm",
     "async_connect",
+    "async_send_message",
     "async_sleep",
     "cache",
     "cache_clear",
@@ -215,7 +229,10 @@ __all__ = [
     "cache_num",
     "cache_set",
     "cache_update",
+    "call",
     "cl",
+    "close",
+    "connect",
     "connection_fd",
     "core_id",
     "disconnect",
@@ -223,6 +240,7 @@ __all__ = [
     "extract",
     "farm_get_msg",
     "farm_msg",
+    "fcgi",
     "get_logvar",
     "get_option",
     "getoption",
@@ -269,12 +287,24 @@ __all__ = [
     "queue_slot",
     "ready",
     "ready_fd",
+    "recv",
+    "recv_block",
+    "recv_frame",
+    "register_rpc",
     "register_signal",
     "reload",
     "remote_cache",
     "request_id",
+    "route",
+    "rpc",
+    "rpc_list",
     "run",
+    "send",
+    "send_message",
+    "send_multi_message",
+    "send_multi_uwsgi_message",
     "send_to_spooler",
+    "send_uwsgi_message",
     "sendfile",
     "set_logvar",
     "set_option",

@@ -21,8 +21,12 @@ One root, three branches, so that a caller can tell who is at fault::
     │   ├── BadRequestError        a request that is malformed or over a limit; carries the HTTP status
     │   │   └── WebSocketHandshakeError  a websocket that cannot be opened (also an OSError, as in uWSGI)
     │   ├── PeerTimeoutError       the peer was too slow (also a TimeoutError and so an OSError)
-    │   └── DisconnectedError      the peer went away (also a ConnectionError and so an OSError)
-    │       └── WebSocketClosedError  a websocket is over, in order or not; carries its close code and reason
+    │   ├── DisconnectedError      the peer went away (also a ConnectionError and so an OSError)
+    │   │   └── WebSocketClosedError  a websocket is over, in order or not; carries its close code and reason
+    │   └── NodeError              another server that was asked, such as by RPC; no fault of the client
+    │       ├── NodeGoneError      it is not there, or went away (also a ConnectionError and so an OSError)
+    │       ├── NodeTimeoutError   it was too slow (also a TimeoutError and so an OSError)
+    │       └── BadAnswerError     its answer is malformed or exceeds a limit (also a ValueError)
     └── BrokenError                it broke: the machine or the server itself
         ├── BindError              a listening socket could not be opened (also an OSError)
         ├── StoreError             a file that keeps shared state is damaged or cannot be used
@@ -150,6 +154,22 @@ class WebSocketClosedError(DisconnectedError):
     def clean(self) -> bool:
         """Whether it ended as websockets are meant to: 1000, 1001 (the page was left) or no code."""
         return self.code in (1000, 1001, 1005)
+
+
+class NodeError(PeerError):
+    """Another server that this one has asked is at fault. In an app it is the app's error: its client gets a 500."""
+
+
+class NodeGoneError(NodeError, ConnectionError):
+    """Another server cannot be reached, or has closed the connection while it was still needed."""
+
+
+class NodeTimeoutError(NodeError, TimeoutError):
+    """Another server did not send, or did not take, bytes within the time allowed."""
+
+
+class BadAnswerError(NodeError, ValueError):
+    """What another server has answered is none, or larger than it may be."""
 
 
 class BrokenError(UwsgiAsyncError):

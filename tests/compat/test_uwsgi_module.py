@@ -116,9 +116,9 @@ async def test_a_name_that_is_not_built_yet_says_so_and_hasattr_is_honest():
         import uwsgi
 
         try:
-            uwsgi.route("x")
+            uwsgi.cluster_nodes("x")
         except AttributeError as error:
-            return [str(error), hasattr(uwsgi, "route"), hasattr(uwsgi, "log")]
+            return [str(error), hasattr(uwsgi, "cluster_nodes"), hasattr(uwsgi, "log")]
 
     text, has_route, has_log = await told_by(function)
     assert "not built yet" in text

@@ -137,7 +137,7 @@ async def test_a_ping_is_answered_with_the_warning_cut_to_80_bytes(caplog: pytes
     async def app(environ: Any, start_response: Any) -> list[bytes]:
         return []
 
-    async with uwsgi_async.run(app, socket="127.0.0.1:0") as running:
+    async with uwsgi_async.run(app, socket="127.0.0.1:0", uwsgi_allow="ping") as running:
         port = int(running.addresses[0].rpartition(":")[2])
         assert await ping(port) == encode_packet(100, 1, b"")
         assert uwsgi_async.set_warning_message("full") is True

@@ -184,8 +184,9 @@ async def test_has_hook_tells_what_is_served() -> None:
     async def app(environ, start_response):
         return []
 
-    async with uwsgi_async.run(app, socket="127.0.0.1:0"):
-        assert [number for number in range(-1, 300) if uwsgi_async.has_hook(number)] == [0, 26, 100]
+    for allowed, served in ((), [0, 26]), (("ping", "rpc", "cache"), [0, 26, 100, 111, 173]):
+        async with uwsgi_async.run(app, socket="127.0.0.1:0", uwsgi_allow=allowed):
+            assert [number for number in range(-1, 300) if uwsgi_async.has_hook(number)] == served
     with pytest.raises(TypeError):
         uwsgi_async.has_hook("0")
 

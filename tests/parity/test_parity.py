@@ -27,7 +27,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, Ru
     """The oracle and our server, with the same app."""
     require()
     tmp = tmp_path_factory.mktemp("parity")
-    with start_oracle("surface.py", tmp) as oracle, start_ours("surface.py", tmp) as ours:
+    with start_oracle("surface.py", tmp) as oracle, start_ours("surface.py", tmp, "--uwsgi-allow", "ping") as ours:
         yield oracle, ours
 
 

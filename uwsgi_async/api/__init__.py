@@ -6,6 +6,7 @@ the functions that a chapter makes a form for sync code of by itself.
 """
 
 from uwsgi_async.api import (
+    alarms,
     asynchronous,
     cache,
     dropped,
@@ -13,14 +14,18 @@ from uwsgi_async.api import (
     extraction,
     information,
     locks,
+    messages,
     metrics,
     mules,
     naming,
     process,
     queue,
     request,
+    routing,
+    rpc,
     sharedarea,
     signals,
+    sockets,
     spooler,
     spooling,
     websockets,
@@ -29,4 +34,5 @@ from uwsgi_async.api import (
 CHAPTERS = (
     *(asynchronous, request, information, extraction, naming, process, dynamic, dropped),
     *(cache, locks, queue, sharedarea, metrics, signals, mules, spooler, spooling, websockets),
+    *(rpc, sockets, messages, routing, alarms),
 )

@@ -19,9 +19,9 @@ from anyio.lowlevel import checkpoint
 from uwsgi_async.cores.core import current_request
 from uwsgi_async.cores.request import Request
 from uwsgi_async.errors import DisconnectedError
-from uwsgi_async.fdwait.poller import find_poller, open_poller
-from uwsgi_async.fdwait.watch import Watches
-from uwsgi_async.wire.address import AbstractAddress, TcpAddress, UnixAddress, parse_address
+from uwsgi_async.fdwait.poller import find_poller
+from uwsgi_async.fdwait.watch import wait_for_fd
+from uwsgi_async.peers.sockets import client_socket
 
 __all__ = [
     "async_connect",
@@ -97,17 +97,7 @@ class FdWait:
         if self._request is not None:
             self._request.switches += 1
             return await self._request.core.watches.wait()
-        poller = open_poller()
-        try:
-            watches = Watches(poller, poller.backend.parker())
-            try:
-                watches.add(self._fd, write=self._write, timeout=self._timeout)
-            except OSError:
-                watches.clear()
-                raise
-            return await watches.wait()
-        finally:
-            poller.release()
+        return await wait_for_fd(self._fd, read=not self._write, write=self._write, timeout=self._timeout)
 
 
 def watch(request: Request, fd: int, *, write: bool, timeout: float | None) -> None:
@@ -144,7 +134,7 @@ async def async_connect(address: str) -> int:
 
     Raises OSError when the connection fails, `AddressError` when the address cannot be understood.
     """
-    sock, target = _client_socket(address)
+    sock, target = client_socket(address)
     with sock:
         if await _begin(sock, target):
             await wait_fd_write(sock.fileno())
@@ -156,7 +146,7 @@ async def async_connect(address: str) -> int:
 
 def begin_connect(address: str) -> int:
     """Return a non-blocking fd that is still connecting, -1 on failure: uWSGI's own ``async_connect``."""
-    sock, target = _client_socket(address)
+    sock, target = client_socket(address)
     with sock:
         if sock.connect_ex(target) not in (0, errno.EINPROGRESS):
             return -1
@@ -183,23 +173,6 @@ async def _begin(sock: socket.socket, target: Any) -> bool:
     if error == errno.EAGAIN:  # a UNIX socket whose backlog is full
         raise DisconnectedError(f"cannot connect to {target}: its queue of connections is full")
     return error != 0
-
-
-def _client_socket(text: str) -> tuple[socket.socket, Any]:
-    address = parse_address(text)
-    if isinstance(address, TcpAddress):
-        host = address.host.strip("[]") or "127.0.0.1"
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        target: Any = (host, address.port)
-    elif isinstance(address, UnixAddress):
-        family, target = socket.AF_UNIX, address.path
-    elif isinstance(address, AbstractAddress):
-        family, target = socket.AF_UNIX, "\0" + address.name
-    else:
-        raise OSError(errno.EINVAL, f"cannot connect to {text}: it is an open fd already")
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    sock.setblocking(False)
-    return sock, target
 
 
 def _in_its_core(request: Request) -> bool:

@@ -92,6 +92,11 @@ async def signal(signal: int, node: str | None = None) -> None:
         await _the_end().raiser.raise_signal(number)
 
 
+def try_signal(signal: int) -> bool:
+    """Raise ``signal`` without waiting; False when as many wait as may. For those who have nobody that could wait."""
+    return _call(_the_end().raiser.raise_nowait, _number(signal))
+
+
 def signal_registered(signal: int) -> bool | None:
     """Return True when this process has a handler for ``signal``; None when not."""
     return (_number(signal) in _the_end().handlers) or None

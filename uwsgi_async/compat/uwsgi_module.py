@@ -25,6 +25,7 @@ from uwsgi_async.compat.finding import decorators_found
 from uwsgi_async.cores.core import current_request
 from uwsgi_async.cores.portal import call_in_loop, in_event_loop, wait_for
 from uwsgi_async.cores.request import Request
+from uwsgi_async.cores.rpc import in_call
 from uwsgi_async.errors import AddressError
 from uwsgi_async.handlers.wsgi import start_response
 from uwsgi_async.signals.raising import in_handler
@@ -42,17 +43,12 @@ _LATER = frozenset(
         "SymbolsImporter",
         "SymbolsZipImporter",
         "ZipImporter",
-        "alarm",
-        "async_send_message",
-        "call",
         "chunked_read",
         "chunked_read_nb",
-        "close",
         "cluster",
         "cluster_best_node",
         "cluster_node_name",
         "cluster_nodes",
-        "connect",
         "erlang_close",
         "erlang_connect",
         "erlang_lock",
@@ -65,24 +61,11 @@ _LATER = frozenset(
         "erlang_send_message",
         "erlang_sr",
         "erlang_unlock",
-        "fcgi",
         "i_am_the_lord",
         "lord_scroll",
         "offload",
-        "recv",
-        "recv_block",
-        "recv_frame",
-        "register_rpc",
-        "route",
-        "rpc",
-        "rpc_list",
         "scrolls",
-        "send",
-        "send_message",
-        "send_multi_message",
-        "send_multi_uwsgi_message",
         "send_multicast_message",
-        "send_uwsgi_message",
         "snmp_decr_counter32",
         "snmp_decr_counter64",
         "snmp_decr_gauge",
@@ -201,7 +184,7 @@ def _async_sleep(seconds: float, /) -> bytes:
     When fds are watched already, set the timeout of the wait instead, as real uWSGI always does: the sleep is then
     over at the next `suspend` or yield.
     """
-    if in_handler.get() or mules.mule_id() or spooling.i_am_the_spooler():
+    if in_handler.get() or in_call.get() or mules.mule_id() or spooling.i_am_the_spooler():
         wait_for(asynchronous.async_sleep, seconds, name="async_sleep")
         return b""
     watches = the_request().core.watches

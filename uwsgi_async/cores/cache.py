@@ -15,7 +15,7 @@ import operator
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from uwsgi_async.errors import DisconnectedError
+from uwsgi_async.cores.trailing import receive_trailing
 from uwsgi_async.state.cache.counting import Operation, quotient
 from uwsgi_async.state.cache.local import LocalCache
 from uwsgi_async.wire.uwsgi import MAX_PAYLOAD, MODIFIER_CACHE, Packet, decode_vars, encode_packet
@@ -120,13 +120,7 @@ async def _store(connection: Connection, cache: LocalCache, command: CacheComman
     counts = command.cmd in _OPERATIONS
     if not 0 < command.size <= (_NUMBER if counts else cache.spec.largest_value):
         return b""
-    value = bytearray(rest)
-    while len(value) < command.size:
-        data = await connection.receive()
-        if not data:
-            raise DisconnectedError("the other instance closed the connection in the middle of a value")
-        value += data
-    data = bytes(value[: command.size])
+    data = await receive_trailing(connection, rest, command.size)
     if counts:
         operand = int.from_bytes(data, "little", signed=True)
         done = cache.calculate(command.key, _OPERATIONS[command.cmd], operand, command.expires)

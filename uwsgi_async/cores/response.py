@@ -34,7 +34,7 @@ class Response:
     head_sent = complete = write_error = False
     body_bytes = header_bytes = _refused = 0
     via = ""
-    _chunked = _no_body = False
+    _chunked = _no_body = _raw = False
     _remaining: int | None = None
 
     def __init__(self, connection: Connection, http_1_1: bool, keep_alive: bool, head_only: bool, date: bool) -> None:
@@ -144,6 +144,11 @@ class Response:
                 await self._connection.send(b"\r\n")
         return sent
 
+    def go_raw(self) -> None:
+        """Let the handler send bytes over the connection by itself: no head is missed then, and the connection ends."""
+        self._raw = True
+        self.keep_alive = False
+
     async def finish(self) -> None:
         """End the response. Without any chunk before, an empty body is sent."""
         if self.complete:
@@ -190,6 +195,9 @@ class Response:
         """Return the bytes of the head and decide how the body is framed. ``length``: None if not known yet."""
         started = self._started
         if started is None:
+            if self._raw:
+                self.head_sent = True
+                return b""
             raise AppError("the app returned without calling start_response")
         if started.close or self._connection.pool.closing:
             self.keep_alive = False

@@ -1,14 +1,14 @@
 """The uwsgi protocol on a connection: one packet of vars, the body behind it, one answer, the end.
 
 What lives here: `UwsgiProtocol`. What does not: the packet's layout (`wire.uwsgi`), sockets (`connection`).
-Served are modifier 0 (a request) and 100 (a ping). All others let whoever reaches the socket act on the instance:
-those that are allowed have a `PacketHandler`.
+Served is modifier 0, a request. All others let whoever reaches the socket ask the instance, or act on it: those that
+are allowed have a `PacketHandler`.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,7 +18,7 @@ from uwsgi_async.cores.serving import Service, serve_request
 from uwsgi_async.cores.websocket import WebSocket
 from uwsgi_async.errors import BadRequestError, DisconnectedError, PeerTimeoutError
 from uwsgi_async.options.settings import PacketOptions
-from uwsgi_async.wire.uwsgi import Packet, PacketReader, decode_vars, encode_packet
+from uwsgi_async.wire.uwsgi import Packet, PacketReader, decode_vars
 from uwsgi_async.wire.websocket import offers_websocket
 
 if TYPE_CHECKING:
@@ -28,10 +28,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("uwsgi_async")
 
 _REQUEST = 0
-_PING = 100
-ALWAYS_SERVED = frozenset({_REQUEST, _PING})
+ALWAYS_SERVED = frozenset({_REQUEST})
 """The modifiers that need no handler of their own."""
-_PONG_OK = 1
 
 
 class PacketHandler(Protocol):
@@ -47,20 +45,15 @@ class PacketHandler(Protocol):
 class UwsgiProtocol:
     """Serves the uwsgi protocol as nginx speaks it. Source: uWSGI's page "The uwsgi Protocol".
 
-    ``handlers``: by the modifier1 that each is for. ``warning``: returns what a ping is answered with, in bytes.
+    ``handlers``: by the modifier1 that each is for.
     """
 
     def __init__(
-        self,
-        options: PacketOptions,
-        service: Service,
-        handlers: Mapping[int, PacketHandler] | None = None,
-        warning: Callable[[], bytes] = bytes,
+        self, options: PacketOptions, service: Service, handlers: Mapping[int, PacketHandler] | None = None
     ) -> None:
         self._options = options
         self._service = service
         self._handlers = handlers or {}
-        self._warning = warning
 
     async def serve(self, connection: Connection, core: Core) -> None:
         reader: PacketReader = connection.reader or PacketReader(self._options)
@@ -120,9 +113,6 @@ class UwsgiProtocol:
 
     def _request(self, connection: Connection, core: Core, reader: PacketReader, packet: Packet) -> Request | None:
         """Return the request of a packet; None when it was none and the connection can be closed."""
-        if packet.modifier1 == _PING:
-            connection.send_nowait(encode_packet(_PING, _PONG_OK, self._warning()))
-            return None
         if packet.modifier1 != _REQUEST:
             logger.warning("-- unavailable modifier requested: %d --", packet.modifier1)
             return None

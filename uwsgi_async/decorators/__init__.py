@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from uwsgi_async.decorators.calls import harakiri, lock, thread
 from uwsgi_async.decorators.forks import postfork, postfork_chain, postfork_chain_hook, take_hooks
+from uwsgi_async.decorators.functions import rpc
 from uwsgi_async.decorators.mules import farm, mule, mule_functions, mulefunc, muleloop, mulemsg, take_message_hook
 from uwsgi_async.decorators.signals import before, cron, filemon, get_free_signal, mstimer, rbtimer, signal, timer
 from uwsgi_async.decorators.spooler import spool, spooler_functions, spoolforever, spoolraw, take_spooler
@@ -34,6 +35,7 @@ __all__ = [
     "postfork",
     "postfork_chain_hook",
     "rbtimer",
+    "rpc",
     "signal",
     "spool",
     "spoolforever",
@@ -42,7 +44,7 @@ __all__ = [
     "timer",
 ]
 
-_LATER: Final = frozenset(["erlang", "rpc"])
+_LATER: Final = frozenset(["erlang"])
 
 
 def __getattr__(name: str) -> Any:

@@ -1,8 +1,9 @@
 """File descriptors of the app's: `wait_fd_read`, `wait_fd_write`, several of them before one wait, timeouts.
 
-What lives here: `Watches`, the set of descriptors that one waiter watches, and `FdSource`, one descriptor with all
-who watch it. What does not: the server's own connections, which are registered once and for all
-(`cores.connection`); the app's descriptors are registered for one wait, because the app may close them at any time.
+What lives here: `Watches`, the set of descriptors that one waiter watches, `FdSource`, one descriptor with all who
+watch it, and `wait_for_fd`, one wait for one descriptor. What does not: the server's own connections, which are
+registered once and for all (`cores.connection`); the app's descriptors are registered for one wait, because the app
+may close them at any time.
 
 The rules, each with a test in ``tests/fdwait/test_watch.py``:
 
@@ -23,7 +24,7 @@ import os
 from weakref import WeakKeyDictionary
 
 from uwsgi_async.fdwait.backend import Parker
-from uwsgi_async.fdwait.poller import HANGUP, READ, WRITE, Poller
+from uwsgi_async.fdwait.poller import HANGUP, READ, WRITE, Poller, open_poller
 from uwsgi_async.fdwait.timers import Timer
 
 CHECK_INTERVAL = 1.0
@@ -235,3 +236,24 @@ class Watches:
         if self._parking:
             self._parking = False
             self._parker.unpark()
+
+
+async def wait_for_fd(fd: int, *, read: bool = False, write: bool = False, timeout: float | None = None) -> bool:
+    """Wait until ``fd`` can be read, or written, or either; False when ``timeout`` seconds are over first.
+
+    In a core, too, it has nothing to do with what the core watches. ``timeout``: None, 0 and less mean none. Raises
+    OSError(EBADF) for a closed fd.
+    """
+    poller = open_poller()
+    try:
+        watches = Watches(poller, poller.backend.parker())
+        try:
+            for wanted, is_write in ((read, False), (write, True)):
+                if wanted:
+                    watches.add(fd, write=is_write, timeout=timeout)
+        except OSError:
+            watches.clear()
+            raise
+        return await watches.wait()
+    finally:
+        poller.release()

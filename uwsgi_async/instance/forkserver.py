@@ -21,7 +21,7 @@ from dataclasses import replace
 from functools import partial
 from typing import NoReturn
 
-from uwsgi_async.api import signals
+from uwsgi_async.api import alarms, rpc, signals
 from uwsgi_async.api.dynamic import switched
 from uwsgi_async.api.process import controlled
 from uwsgi_async.compat.uwsgi_module import UwsgiModule, installed, make_module
@@ -38,6 +38,7 @@ from uwsgi_async.instance.loader import load_apps, prepare
 from uwsgi_async.instance.logs.process import ProcessLogs
 from uwsgi_async.instance.muleprocess import run_mule
 from uwsgi_async.instance.names import name_process
+from uwsgi_async.instance.packets import rpc_of
 from uwsgi_async.instance.requestlog import configure_logging
 from uwsgi_async.instance.roles import Role, role_at
 from uwsgi_async.instance.scoreboard import Scoreboard
@@ -84,6 +85,8 @@ def main(fd: int, board: int) -> int:
         stack.enter_context(switched(dynamic))
         registered = ImportSignals(options)
         stack.enter_context(signals.using(registered.end))
+        stack.enter_context(rpc.using(rpc_of(options)))
+        stack.enter_context(alarms.using(alarms.Alarms(options.alarms)))
         module = stack.enter_context(installed(make_module(information(options, listeners, reloads=start.reloads))))
         reporter = make_reporter(options.reload)
         try:

@@ -20,6 +20,7 @@ from typing import Any
 import anyio
 
 from uwsgi_async.api.process import controlled
+from uwsgi_async.api.rpc import functions
 from uwsgi_async.compat.uwsgi_module import UwsgiModule
 from uwsgi_async.cores.handover import Handover
 from uwsgi_async.errors import UwsgiAsyncError
@@ -104,7 +105,10 @@ def live_with(process: ProcessUnderMaster, assignment: Assignment, body: Callabl
         with controlled(process):
             if assignment.reporter is not None:
                 assignment.reporter.begin()
-            body(assignment.load())
+            apps = assignment.load()
+            if process.role.kind != "worker":
+                functions().closed = f"{process.role} serves no calls; only what is registered at import is known to it"
+            body(apps)
             _say_goodbye(assignment.module)
     except UwsgiAsyncError as error:
         if assignment.reporter is not None:

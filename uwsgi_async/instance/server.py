@@ -20,11 +20,12 @@ from typing import Any
 import anyio
 
 from uwsgi_async import decorators
-from uwsgi_async.api import spooler
+from uwsgi_async.api import alarms, spooler
 from uwsgi_async.api.dropped import serving
-from uwsgi_async.api.dynamic import switched, warning_message
+from uwsgi_async.api.dynamic import switched
 from uwsgi_async.api.information import InstanceInformation
 from uwsgi_async.api.process import controlled, listening, worker_id
+from uwsgi_async.api.rpc import using as using_rpc
 from uwsgi_async.api.signals import using as using_signals
 from uwsgi_async.compat.uwsgi_module import UwsgiModule, installed, make_module
 from uwsgi_async.cores.connection import ConnectionProtocol
@@ -48,7 +49,7 @@ from uwsgi_async.instance.information import magic_table, opt_of
 from uwsgi_async.instance.limits import wears_out
 from uwsgi_async.instance.listeners import Listener, Protocol, open_listener, systemd_fds
 from uwsgi_async.instance.mulethreads import MuleThreads
-from uwsgi_async.instance.packets import packet_handlers, served_modifiers
+from uwsgi_async.instance.packets import packet_handlers, rpc_of, served_modifiers
 from uwsgi_async.instance.requestlog import RequestLog
 from uwsgi_async.instance.resources import bind_to_cpus
 from uwsgi_async.instance.signalling import SingleSignals
@@ -208,6 +209,8 @@ async def serve(
         stack.enter_context(switched(dynamic))
         signals = SingleSignals(options)
         stack.enter_context(using_signals(signals.end))
+        stack.enter_context(using_rpc(rpc_of(options)))
+        stack.enter_context(alarms.using(alarms.Alarms(options.alarms)))
         stats = StatsServer(options.stats, faces, process)
         apps = await _load(load, module, options)
         process.accounts.loaded(apps, options)
@@ -406,7 +409,7 @@ def _protocols(options: Options, listeners: Sequence[Listener], service: Service
             protocols[_place(listener)] = HttpProtocol(Endpoint(options.http, socket.gethostname(), port), service)
         else:
             handlers = packet_handlers(options, listener)
-            protocols[_place(listener)] = UwsgiProtocol(options.packet, service, handlers, warning_message)
+            protocols[_place(listener)] = UwsgiProtocol(options.packet, service, handlers)
     return protocols
 
 

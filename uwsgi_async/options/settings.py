@@ -8,6 +8,7 @@ Names are uWSGI's where uWSGI has the option. All times are seconds, all sizes b
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+from uwsgi_async.options.alarms import AlarmOptions
 from uwsgi_async.options.caching import CacheOptions
 from uwsgi_async.options.cheaper import CheaperOptions
 from uwsgi_async.options.declare import option
@@ -16,6 +17,7 @@ from uwsgi_async.options.loggers import LoggerOptions, NameOptions
 from uwsgi_async.options.mules import MuleOptions
 from uwsgi_async.options.reloading import ReloadOptions
 from uwsgi_async.options.resources import ResourceOptions
+from uwsgi_async.options.rpc import RpcOptions
 from uwsgi_async.options.signals import SignalOptions
 from uwsgi_async.options.spooling import SpoolerOptions
 from uwsgi_async.options.stats import StatsOptions
@@ -28,7 +30,7 @@ MIB = 1024 * KIB
 
 _LAST_MOMENTS = 5 * SECONDS  # of a worker that has cancelled its last request
 
-Allowed = Literal["cache", "signals", "spooler"]
+Allowed = Literal["cache", "ping", "rpc", "signals", "spooler"]
 Backend = Literal["asyncio", "trio"]
 HttpParser = Literal["httptools", "h11"]
 
@@ -47,7 +49,7 @@ class SocketOptions:
         (),
         "uwsgi-allow",
         repeat=True,
-        help="let everybody who reaches a TCP socket of the uwsgi protocol use this, too: cache, signals, spooler",
+        help="let everybody who reaches a TCP socket of the uwsgi protocol use cache, ping, rpc, signals, or spooler",
     )
     listen: int = option(
         100,
@@ -444,6 +446,8 @@ class Options:
     areas: SharedAreaOptions = field(default_factory=SharedAreaOptions)
     metrics: MetricOptions = field(default_factory=MetricOptions)
     signals: SignalOptions = field(default_factory=SignalOptions)
+    rpc: RpcOptions = field(default_factory=RpcOptions)
+    alarms: AlarmOptions = field(default_factory=AlarmOptions)
     mules: MuleOptions = field(default_factory=MuleOptions)
     spooler: SpoolerOptions = field(default_factory=SpoolerOptions)
     websockets: WebSocketOptions = field(default_factory=WebSocketOptions)
