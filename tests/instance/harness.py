@@ -52,6 +52,10 @@ def application(environ, start_response):
     elif path.startswith("/sleep"):
         os.write(1, b"a request sleeps\n")
         uwsgi.async_sleep(float(path[7:] or 0.5))
+    elif path == "/until-go":  # there is a file of this name
+        os.write(1, b"a request sleeps\n")
+        while not os.path.exists("go"):
+            uwsgi.async_sleep(0.01)
     elif path == "/workers":
         answer = [
             {key: value for key, value in worker.items() if isinstance(value, int)} for worker in uwsgi.workers()

@@ -14,13 +14,14 @@ from tests.instance.harness import Client, ask, gone, instance, lose, pid_of, pi
 
 def test_a_worn_out_worker_serves_until_another_one_does_and_finishes_its_requests(place: Path) -> None:
     with instance(place, "--max-requests", "2", "--min-worker-lifetime", "0") as process:
-        slow = Client(process, "/sleep/1")
+        slow = Client(process, "/until-go")
         process.wait_for("a request sleeps")
         old = ask(process)["pid"]
         ask(process)
         process.wait_for("Respawned worker 1")
         process.wait_until(lambda: ask(process)["pid"] != old)
         assert slow.is_alive()
+        (place / "go").touch()
         slow.join()
         assert slow.answer["pid"] == old
         process.wait_until(lambda: not Path(f"/proc/{old}").exists())
@@ -144,13 +145,14 @@ def test_a_hanging_worker_does_not_outlive_its_master_by_more_than_the_mercy(pla
 def test_the_files_of_a_killed_master_are_removed_and_its_address_is_free_at_once(place: Path) -> None:
     words = ("--master", "--pidfile", "app.pid", "--socket", "app.sock", "app.py")
     with server(*words, cwd=place) as process:
-        slow = Client(process, "/sleep/1")
+        slow = Client(process, "/until-go")
         process.wait_for("a request sleeps")
         os.kill(process.popen.pid, signal.SIGKILL)
         process.wait_until(lambda: not (place / "app.sock").exists() and not (place / "app.pid").exists())
         assert slow.is_alive()
         with server(*words, cwd=place) as next_one:
             assert ask(next_one)["requests"] == 0
+            (place / "go").touch()
             slow.join()
             assert slow.answer is not None
             process.wait_until(lambda: gone(process))

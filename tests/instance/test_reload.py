@@ -362,11 +362,12 @@ def test_an_idle_connection_goes_over_to_the_new_workers(place: Path) -> None:
 
 def test_a_running_request_is_finished_by_the_old_worker_and_its_connection_closed(place: Path) -> None:
     with instance(place) as process, connected(process) as connection:
-        connection.request("GET", "/sleep/0.5")
+        connection.request("GET", "/until-go")
         process.wait_for("a request sleeps")
         change(place)
         hang_up(process)
         await_reload(process)
+        (place / "go").touch()
         answer = connection.getresponse()
         assert b'"version": 1,' in answer.read()
         assert answer.getheader("Connection") == "close"
@@ -425,12 +426,13 @@ def test_a_stop_during_a_reload_ends_both_generations(place: Path) -> None:
 
 def test_a_reload_while_stopping_does_nothing(place: Path) -> None:
     with instance(place) as process:
-        slow = threading.Thread(target=process.get, args=("/sleep/0.5",))
+        slow = threading.Thread(target=process.get, args=("/until-go",))
         slow.start()
         process.wait_for("a request sleeps")
         process.popen.send_signal(signal.SIGTERM)
         process.wait_for("SIGTERM received")
         hang_up(process)
+        (place / "go").touch()
         assert process.end() == 0
         slow.join()
         assert "reloading" not in process.output

@@ -17,6 +17,7 @@ import socket
 from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
 
+from uwsgi_async.cores.cork import Rest
 from uwsgi_async.errors import DisconnectedError, PeerTimeoutError
 from uwsgi_async.fdwait.backend import Parker
 from uwsgi_async.fdwait.poller import EDGE, HANGUP, PEER_CLOSED, READ, WRITE
@@ -100,6 +101,11 @@ class Connection:
     def idle(self) -> bool:
         """Whether no byte of a request has been received, and none is answered."""
         return self.parked and self.reader is None
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a part of a request has been received, or an answer is sent in part, while no core has it."""
+        return self.reader is not None or isinstance(self.protocol, Rest)
 
     # --- events -----------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ import logging
 from math import inf
 from typing import TYPE_CHECKING
 
+from uwsgi_async.cores.cork import LONG
 from uwsgi_async.cores.request import NO_BODY, Request, RequestBody
 from uwsgi_async.cores.response import Response
 from uwsgi_async.cores.serving import Service, serve_request
@@ -55,7 +56,10 @@ class HttpProtocol:
         if head is None:
             return
         response = Response(connection, head.http_1_1, head.keep_alive, head.method == "HEAD", True)
-        if reader is None or head.content_length == 0:
+        if reader is None:
+            body = NO_BODY
+            response.may_wait = connection.pool.cork.holds
+        elif head.content_length == 0:
             body = NO_BODY
         else:
             if head.content_length and 0 < self._service.limit_post < head.content_length:
@@ -69,7 +73,12 @@ class HttpProtocol:
             rest = None if reader is None else reader.take_rest
             request.websocket = WebSocket(request, rest, self._service.websockets)
         ended = await serve_request(self._service, request)
+        if ended - request.started > LONG:
+            connection.pool.cork.note(request, ended)
         if connection.closed:
+            return
+        if response.waiting is not None:
+            connection.pool.cork.put(connection, response.waiting, core, ended)
             return
         if response.keep_alive and (reader is None or body is NO_BODY or self._body_is_over(connection, reader, body)):
             if reader is None or reader.idle:

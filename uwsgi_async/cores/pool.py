@@ -22,6 +22,7 @@ from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
 from uwsgi_async.cores.core import Core, CoreStatistics
+from uwsgi_async.cores.cork import Cork
 from uwsgi_async.fdwait.poller import Poller
 from uwsgi_async.fdwait.timers import Timer
 from uwsgi_async.options.settings import CoreOptions
@@ -67,6 +68,7 @@ class Pool:
         self.closing = False
         self.connections: set[Connection] = set()
         self.ready: deque[Connection] = deque()
+        self.cork = Cork(poller)
         self.requests = self.bytes_sent = 0
         self.running_time = 0.0
         self.worn: str | None = None
@@ -109,7 +111,9 @@ class Pool:
         self.ready.append(connection)
 
     def pump(self) -> bool:
-        """Wake cores for ready connections. Returns True to be called again when the loop has turned."""
+        """Send what waits, wake cores for ready connections. Returns True to be called again on the next turn."""
+        if self.cork:
+            self.cork.flush()
         if not self.ready:
             return False
         waited = self.poller.heartbeat - self.ready[0].ready_since
@@ -132,6 +136,8 @@ class Pool:
 
     async def take(self, core: Core) -> Connection:
         """Return the next connection for ``core``; sleep until there is one."""
+        if self.cork:
+            self.cork.flush()
         self._note_awake(core)
         if core.row >= _SERVE_IN_A_ROW:
             self.poller.turn()
@@ -155,7 +161,8 @@ class Pool:
 
     async def drained(self) -> None:
         """Wait until no request runs, waits or has arrived in part. Accept no more before."""
-        while self.busy or self.ready or any(connection.reader is not None for connection in self.connections):
+        self.cork.flush()
+        while self.busy or self.ready or any(connection.unfinished for connection in self.connections):
             self._drained = anyio.Event()
             self.on_connection_closed = self._drained.set
             await self._drained.wait()
@@ -176,6 +183,7 @@ class Pool:
 
     def close(self) -> None:
         """Stop giving out connections and looking after deadlines."""
+        self.cork.flush()
         self.closing = True
         self.poller.remove_pump(self.pump)
         self.poller.timers.cancel(self._sweep_timer)
@@ -230,6 +238,7 @@ class Pool:
     def _sweep(self) -> None:
         """End what is over its time: one look at everything is cheaper than a timer for each."""
         self._sweep_timer = self.poller.timers.call_later(self._sweep_interval, self._sweep)
+        self.cork.sweep()
         now = self.poller.time()
         for connection in list(self.connections):
             if connection.deadline <= now:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from uwsgi_async.cores.cork import LARGEST
 from uwsgi_async.errors import AppError
 from uwsgi_async.wire.http import LAST_CHUNK, ResponseHead, encode_chunk, response_head, simple_response
 
@@ -25,13 +26,15 @@ class Response:
 
     ``http_1_1``: the client understands chunks. ``keep_alive``: the connection may live on; set to False to close
     it after the answer. ``head_only``: the request was a HEAD. ``date``: add a Date header.
-    ``write_error``: the client went away, or took nothing for too long.
+    ``write_error``: the client went away, or took nothing for too long. ``may_wait``: a small answer may be
+    kept back as ``waiting``, for whoever serves the connection to give it to the pool's cork.
     ``body_bytes`` and ``header_bytes`` are what was sent, framing not counted in the body.
     """
 
     # Defaults stand in the class: a response costs what it sets, and most set little.
     _started: ResponseHead | None = None
-    head_sent = complete = write_error = False
+    head_sent = complete = write_error = may_wait = False
+    waiting: bytes | None = None
     body_bytes = header_bytes = _refused = 0
     via = ""
     _chunked = _no_body = _raw = False
@@ -68,9 +71,10 @@ class Response:
         self._started = response_head(status, headers)
 
     def send_all_nowait(self, body: bytes) -> bytes:
-        """Send head and complete body at once, and end the response. The path of nearly every request.
+        """Send head and complete body, and end the response. The path of nearly every request.
 
-        Returns the rest that the socket did not take, mostly b"": the caller sends it with `send_rest`.
+        With ``may_wait`` a small answer is only made, see ``waiting``. Returns the rest that the socket did not take,
+        mostly b"": the caller sends it with `send_rest`.
         """
         if self.complete:  # disconnected by the app: what it still sends is lost
             return b""
@@ -87,6 +91,9 @@ class Response:
         self.complete = True
         if self._remaining:
             self._note_missing()
+        if self.may_wait and self.keep_alive and len(data) <= LARGEST:
+            self.waiting = data
+            return b""
         sent = self._connection.send_nowait(data)
         return data[sent:] if sent < len(data) else b""
 
@@ -100,7 +107,8 @@ class Response:
         return 0 if self._started is None else self._started.count
 
     async def send_all(self, body: bytes) -> None:
-        """Send head and complete body, and end the response."""
+        """Send head and complete body now, and end the response."""
+        self.may_wait = False  # the app has not ended yet
         rest = self.send_all_nowait(body)
         if rest:
             await self.send_rest(rest)
