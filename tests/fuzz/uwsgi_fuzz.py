@@ -7,12 +7,15 @@ lost, and how a stream is split makes no difference. A failure prints its seed a
 import argparse
 import random
 import time
+from collections.abc import Callable
 
 from uwsgi_async.errors import BadRequestError
 from uwsgi_async.options.settings import PacketOptions
 from uwsgi_async.wire.uwsgi import PacketReader, decode_vars, encode_packet, encode_vars, parse_file
+from uwsgi_async.wire.uwsgi.rpc import AnswerReader, decode_call, decode_length, encode_result
 
 OPTIONS = PacketOptions(buffer_size=1024)
+LARGEST_RESULT = 70_000
 NAMES = ("REQUEST_METHOD", "PATH_INFO", "QUERY_STRING", "CONTENT_LENGTH", "HTTP_HOST", "X")
 
 
@@ -61,10 +64,27 @@ def outcome(parts: list[bytes]) -> list[object]:
 
 
 def variables(payload: bytes) -> object:
+    return [tried(decode, payload) for decode in (decode_vars, decode_call, decode_length)]
+
+
+def tried(decode: Callable[[bytes], object], payload: bytes) -> object:
     try:
-        return decode_vars(payload)
+        return decode(payload)
     except BadRequestError as error:
         return error.status
+
+
+def answer(parts: list[bytes]) -> object:
+    """Return what a reader makes of these pieces as the answer to a call."""
+    reader = AnswerReader(LARGEST_RESULT)
+    try:
+        for part in parts:
+            result = reader.receive_data(part)
+            if result is not None:
+                return result
+    except BadRequestError as error:
+        return error.status
+    return None
 
 
 def check(seed: int) -> None:
@@ -74,6 +94,8 @@ def check(seed: int) -> None:
     parse_file(stream)
     whole = outcome([stream])
     assert outcome(pieces(rng, stream)) == whole, f"seed {seed}: the split matters for {stream!r}"
+    result = mutated(rng, encode_result(rng.randbytes(rng.choice((3, 65536)))))
+    assert answer(pieces(rng, result)) == answer([result]), f"seed {seed}: the split matters for {result[:99]!r}"
 
 
 def main() -> None:

@@ -160,6 +160,26 @@ async def test_over_tcp_it_must_be_allowed(caplog: pytest.LogCaptureFixture) -> 
         assert await remote.get("k") == b"value"
 
 
+@pytest.mark.parametrize(
+    ("modifier", "name"), [(17, "spooler"), (100, "ping"), (110, "signals"), (111, "cache"), (173, "rpc")]
+)
+async def test_each_modifier_is_served_over_tcp_only_where_its_name_allows_it(
+    tmp_path: Path, modifier: int, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    for allowed in ("", name):
+        options = {"uwsgi_allow": allowed} if allowed else {}
+        caplog.clear()
+        async with uwsgi_async.run(app, socket=["127.0.0.1:0", str(tmp_path / "packets.sock")], **options) as server:
+            host, _, port = server.addresses[0].removeprefix("uwsgi://").partition(":")
+            async with await anyio.connect_tcp(host, int(port)) as stream:
+                await exchange(stream, encode_packet(modifier, 0, b"\1\0a\1\0b"))
+            refused = f"(modifier1 {modifier}) over TCP, which is not allowed"
+            assert (refused in caplog.text) is (allowed == "")
+            caplog.clear()
+            await answer(str(tmp_path / "packets.sock"), encode_packet(modifier, 0, b"\1\0a\1\0b"))
+            assert "not allowed" not in caplog.text
+
+
 async def test_without_caches_everything_is_a_miss(tmp_path: Path) -> None:
     path = str(tmp_path / "none.sock")
     async with uwsgi_async.run(app, socket=path):

@@ -16,7 +16,7 @@ import pytest
 
 import uwsgi_async
 from tests.client import get
-from tests.instance.test_messages import file_with
+from tests.instance.others import file_with
 from tests.real.parts import require
 from tests.real.test_nginx import PATIENCE, free_port, started, wait_for_port
 

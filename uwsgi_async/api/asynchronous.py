@@ -155,6 +155,8 @@ def begin_connect(address: str) -> int:
 
 def is_connected(fd: int) -> bool:
     """Return whether the socket ``fd`` has no pending error. Asking clears the error, as in uWSGI."""
+    if fd < 0:
+        return False
     try:
         sock = socket.socket(fileno=fd)
     except OSError:

@@ -200,6 +200,7 @@ class _borrowed:  # noqa: N801 - it is used as a function
     __slots__ = ("_sock",)
 
     def __init__(self, fd: int) -> None:
+        _check(fd)
         self._sock = socket.socket(fileno=fd)
 
     def __enter__(self) -> socket.socket:
@@ -214,9 +215,16 @@ def _is_readable(fd: int) -> bool:
 
 
 def _poll(fd: int, events: int) -> bool:
+    _check(fd)
     poll = select.poll()
     poll.register(fd, events)
     return bool(poll.poll(0))
+
+
+def _check(fd: int) -> None:
+    """Raise OSError for what cannot be a descriptor, such as the -1 of a `connect` that has failed."""
+    if fd < 0:
+        raise OSError(errno.EBADF, f"fd {fd} is no open file descriptor")
 
 
 def _target(text: str) -> _Target:

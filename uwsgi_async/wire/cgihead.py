@@ -6,6 +6,7 @@ What lives here: `HeadSplitter`. What does not: the heads of our own responses (
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,6 +14,8 @@ from uwsgi_async.errors import BadRequestError
 
 LARGEST_HEAD: Final = 64 << 10  # bytes
 
+_END: Final = re.compile(rb"\r\n\r\n|\n\n")
+_LONGEST_END: Final = 4  # bytes
 _HOP_BY_HOP: Final = frozenset({"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"})
 _OK: Final = "200 OK"
 _FOUND: Final = "302 Found"
@@ -29,10 +32,11 @@ class ForeignHead:
 class HeadSplitter:
     """Finds the head of a response, however its bytes were split. ``rest``: what has come of the body by then."""
 
-    __slots__ = ("_buffer", "rest")
+    __slots__ = ("_buffer", "_searched", "rest")
 
     def __init__(self) -> None:
         self._buffer = bytearray()
+        self._searched = 0  # no end of a head begins before this
         self.rest = b""
 
     def __repr__(self) -> str:
@@ -41,15 +45,15 @@ class HeadSplitter:
     def receive_data(self, data: bytes) -> ForeignHead | None:
         """Take the next bytes; return the head when it is complete. Raises `BadRequestError` (502) for what is none."""
         self._buffer += data
-        ends = [
-            end for mark in (b"\r\n\r\n", b"\n\n") if (at := self._buffer.find(mark)) >= 0 for end in [at + len(mark)]
-        ]
-        if (min(ends) if ends else len(self._buffer)) > LARGEST_HEAD:
+        found = _END.search(self._buffer, self._searched)
+        end = found.end() if found else len(self._buffer)
+        if end > LARGEST_HEAD:
             raise BadRequestError(502, f"the head of a response has more than {LARGEST_HEAD} bytes")
-        if not ends:
+        if found is None:
+            self._searched = max(end - _LONGEST_END, 0)
             return None
-        self.rest = bytes(self._buffer[min(ends) :])
-        return _parse(bytes(self._buffer[: min(ends)]).decode("latin-1"))
+        self.rest = bytes(self._buffer[end:])
+        return _parse(bytes(self._buffer[:end]).decode("latin-1"))
 
 
 def _parse(text: str) -> ForeignHead:
