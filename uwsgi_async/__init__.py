@@ -147,6 +147,18 @@ from uwsgi_async.api.signals import (
     signal_statistics,
     signal_wait,
 )
+from uwsgi_async.api.snmp import (
+    snmp_decr_counter32,
+    snmp_decr_counter64,
+    snmp_decr_gauge,
+    snmp_incr_counter32,
+    snmp_incr_counter64,
+    snmp_incr_gauge,
+    snmp_set_community,
+    snmp_set_counter32,
+    snmp_set_counter64,
+    snmp_set_gauge,
+)
 from uwsgi_async.api.sockets import close, connect, recv, recv_block, recv_frame, send
 from uwsgi_async.api.spooler import (
     send_to_spooler,
@@ -344,6 +356,16 @@ __all__ = [
     "signal_registered",
     "signal_statistics",
     "signal_wait",
+    "snmp_decr_counter32",
+    "snmp_decr_counter64",
+    "snmp_decr_gauge",
+    "snmp_incr_counter32",
+    "snmp_incr_counter64",
+    "snmp_incr_gauge",
+    "snmp_set_community",
+    "snmp_set_counter32",
+    "snmp_set_counter64",
+    "snmp_set_gauge",
     "sorry_i_need_to_block",
     "spool",
     "spooler_dir",

@@ -78,7 +78,7 @@ def _start(resolution: Resolution, words: Sequence[str], surroundings: Surroundi
         launch.go_to_background(log)
         options = _logging_to(log, options)
     with_master = process.master or process.processes > 1 or options.cheaper.adapts or options.reload.needs_master
-    with_master = with_master or options.mules.needs_master
+    with_master = with_master or options.mules.needs_master or options.snmp.needs_master
     with_master = with_master or bool(options.spooler.spooler)  # a spooler is a process of its own, as in uWSGI
     if not with_master:
         serve_as_init()

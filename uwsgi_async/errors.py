@@ -20,6 +20,7 @@ One root, three branches, so that a caller can tell who is at fault::
     ├── PeerError                  they: what came over the wire
     │   ├── BadRequestError        a request that is malformed or over a limit; carries the HTTP status
     │   │   └── WebSocketHandshakeError  a websocket that cannot be opened (also an OSError, as in uWSGI)
+    │   ├── BadMessageError        a datagram of SNMP that is malformed or no request
     │   ├── PeerTimeoutError       the peer was too slow (also a TimeoutError and so an OSError)
     │   ├── DisconnectedError      the peer went away (also a ConnectionError and so an OSError)
     │   │   └── WebSocketClosedError  a websocket is over, in order or not; carries its close code and reason
@@ -128,6 +129,10 @@ class BadRequestError(PeerError):
 
 class WebSocketHandshakeError(BadRequestError, OSError):
     """A request cannot become a websocket: it asks for none, or its handshake is malformed. RFC 6455, 4.2."""
+
+
+class BadMessageError(PeerError):
+    """A datagram of SNMP is malformed, over a limit, or something that an agent is not asked."""
 
 
 class PeerTimeoutError(PeerError, TimeoutError):

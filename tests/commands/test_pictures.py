@@ -50,6 +50,14 @@ def test_a_frame_shows_workers_and_the_requests_that_run() -> None:
     assert drawn(instance(), before, 3.0) == TOP
 
 
+def test_a_frame_shows_what_the_snmp_agent_has_done() -> None:
+    counts = {
+        "in_pkts": 9, "out_pkts": 4, "in_bad_versions": 1, "in_bad_community_names": 2, "in_asn_parse_errs": 2,
+    }  # fmt: skip
+    lines = drawn(instance(sections={"snmp": counts}), instance(), 1.0).splitlines()
+    assert "snmp 9 datagrams  4 answered  5 refused" in lines
+
+
 def test_a_frame_shows_the_mules() -> None:
     mule = {
         "id": 1, "pid": 110, "program": "work.py", "farms": ["web"], "status": "busy", "messages": 7, "signals": 2,

@@ -26,7 +26,7 @@ ALL = sorted({*DOCUMENTED.split(), *(name for names in REFERENCE.values() for na
 @pytest.fixture(scope="module")
 def module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UwsgiModule]:
     """The module of an instance with all that must be configured."""
-    options = build(queue=4, sharedarea="1", spooler=str(tmp_path_factory.mktemp("spool")))
+    options = build(queue=4, sharedarea="1", spooler=str(tmp_path_factory.mktemp("spool")), snmp="")
     state = SharedState.create(options)
     with state.used():
         yield make_module(information(options, []))

@@ -60,3 +60,14 @@ LOGS = {
     "rss and vsz are always there": "uWSGI measures them with memory-report alone",
 }
 """Request lines: the first two are tested in test_logs from both sides."""
+
+SNMP = {
+    "all of GETNEXT, GETBULK and SET, and GET of several objects": "uWSGI answers a GET of one object and nothing else",
+    "what is not there": "is noSuchObject or noSuchInstance (RFC 3416, section 4.2.1), in v1 noSuchName; uWSGI tells "
+    "NULL for a slot that is empty, and gives no answer elsewhere",
+    "Counter64 in v1": "does not exist there (RFC 3584, section 4.2.2.1): noSuchName; uWSGI tells it",
+    "snmp_incr_counter64 and snmp_decr_counter64": "add and subtract all of the number; uWSGI takes 32 bits of it",
+    "an oid beyond a byte": "is an OverflowError in each call; uWSGI's functions with two arguments then try with one",
+    "numbers of 2**31 and more": "are written as BER wants it; uWSGI's 4 or 8 bytes are negative numbers",
+}
+"""SNMP: each is tested in test_snmp."""

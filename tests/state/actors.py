@@ -24,6 +24,8 @@ import anyio
 
 from uwsgi_async.api import sharedarea
 from uwsgi_async.options.settings import QueueOptions
+from uwsgi_async.snmp.objects import Kind
+from uwsgi_async.snmp.values import SnmpValues
 from uwsgi_async.state.areamemory import AreaLockedError
 from uwsgi_async.state.locks import Lock, Locks
 from uwsgi_async.state.metrics import Metrics
@@ -47,6 +49,7 @@ PARTS: dict[str, Any] = {
     "queue": Queue,
     "areas": SharedAreas,
     "metrics": Metrics,
+    "snmp": SnmpValues,
 }
 
 
@@ -203,6 +206,11 @@ def add_often(areas: SharedAreas, times: int, position: int) -> None:
 def count_often(metrics: Metrics, name: str, times: int) -> None:
     for _ in range(times):
         metrics.change(name, operator.add, 1)
+
+
+def count_snmp(values: SnmpValues, times: int) -> None:
+    for _ in range(times):
+        values.add(1, Kind.COUNTER64, 1)
 
 
 def die_in_metrics(metrics: Metrics, line: int, name: str) -> bool:

@@ -25,6 +25,7 @@ from uwsgi_async.api import (
     rpc,
     sharedarea,
     signals,
+    snmp,
     sockets,
     spooler,
     spooling,
@@ -33,6 +34,6 @@ from uwsgi_async.api import (
 
 CHAPTERS = (
     *(asynchronous, request, information, extraction, naming, process, dynamic, dropped),
-    *(cache, locks, queue, sharedarea, metrics, signals, mules, spooler, spooling, websockets),
+    *(cache, locks, queue, sharedarea, metrics, signals, mules, spooler, spooling, snmp, websockets),
     *(rpc, sockets, messages, routing, alarms),
 )

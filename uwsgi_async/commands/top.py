@@ -66,6 +66,9 @@ def _summary(statistics: InstanceStatistics, before: InstanceStatistics, seconds
         f"requests {requests}  {rate} req/s  tx {size(sum(worker.tx for worker in s.workers))}  "
         f"listen queue {s.listen_queue}  " + "  ".join(f"{each.proto} {each.name}" for each in s.sockets),
     ]
+    if snmp := s.sections.get("snmp"):
+        wrong = snmp["in_bad_versions"] + snmp["in_bad_community_names"] + snmp["in_asn_parse_errs"]
+        lines.append(f"snmp {snmp['in_pkts']} datagrams  {snmp['out_pkts']} answered  {wrong} refused")
     return Text("\n".join(map(printable, lines)), no_wrap=True, overflow="ellipsis")
 
 

@@ -66,16 +66,6 @@ _LATER = frozenset(
         "offload",
         "scrolls",
         "send_multicast_message",
-        "snmp_decr_counter32",
-        "snmp_decr_counter64",
-        "snmp_decr_gauge",
-        "snmp_incr_counter32",
-        "snmp_incr_counter64",
-        "snmp_incr_gauge",
-        "snmp_set_community",
-        "snmp_set_counter32",
-        "snmp_set_counter64",
-        "snmp_set_gauge",
     ]
 )
 

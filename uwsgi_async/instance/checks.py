@@ -15,6 +15,7 @@ from pathlib import Path
 
 from uwsgi_async.errors import AppLoadError, UsageError
 from uwsgi_async.instance.loader import sources
+from uwsgi_async.instance.snmp import snmp_address
 from uwsgi_async.instance.standing import find_owner, identity_of
 from uwsgi_async.options.loading import LoadOptions
 from uwsgi_async.options.settings import Options
@@ -33,6 +34,7 @@ def check_start(options: Options) -> None:
         find_owner("chown-socket", options.sockets.chown_socket)
     for text in (*options.sockets.http_socket, *options.sockets.socket):
         parse_address(text)
+    snmp_address(options.snmp)
     for option, path in _files(options):
         directory = os.path.dirname(os.path.abspath(path))
         if not os.path.isdir(directory):

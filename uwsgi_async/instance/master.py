@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
@@ -34,6 +34,7 @@ from uwsgi_async.instance.reaper import Reaper, adopt_descendants
 from uwsgi_async.instance.scoreboard import Header, State
 from uwsgi_async.instance.server import open_listeners
 from uwsgi_async.instance.signalling import make_router
+from uwsgi_async.instance.snmp import make_server, open_snmp
 from uwsgi_async.instance.sources import WatchedSources
 from uwsgi_async.instance.spawning import Holdings, Zygote
 from uwsgi_async.instance.standing import take_place, write_pidfile
@@ -60,6 +61,7 @@ async def run_master(options: Options, logs: ProcessLogs, read_options: Callable
     with ExitStack() as stack:
         listeners = open_listeners(options, stack)
         faces = open_stats(options, stack)
+        snmp_socket = open_snmp(options.snmp, stack)
         opened = (*listeners, *(face.listener for face in faces))
         files = [listener.file for listener in opened if listener.file is not None]
         files += take_place(options, stack)
@@ -80,7 +82,9 @@ async def run_master(options: Options, logs: ProcessLogs, read_options: Callable
         files += controls.files  # the same list as in holdings: the guardian removes them
         stack.callback(_remove, files)
         state.observe(master.glance)
-        await master.run(launch, StatsServer(options.stats, faces, master), controls)
+        snmp = make_server(snmp_socket, state, master.glance)
+        stats = StatsServer(options.stats, faces, master)
+        await master.run(launch, controls, [stats.run] if snmp is None else [stats.run, snmp.run])
 
 
 class Master:
@@ -110,13 +114,19 @@ class Master:
     def __repr__(self) -> str:
         return f"<Master {os.getpid()}: {self._generation!r}>"
 
-    async def run(self, launch: Launch, stats: StatsServer, controls: Controls) -> None:
-        """Start the first generation and serve until `stop`. Raises `UwsgiAsyncError` when it cannot be started."""
+    async def run(
+        self, launch: Launch, controls: Controls, beside: Iterable[Callable[[], Coroutine[Any, Any, None]]]
+    ) -> None:
+        """Start the first generation and serve until `stop`. Raises `UwsgiAsyncError` when it cannot be started.
+
+        ``beside``: run in tasks, as long as the master lives.
+        """
         error: UwsgiAsyncError | None = None
         with anyio.open_signal_receiver(*SIGNALS) as signals:
             async with anyio.create_task_group() as watch:
                 watch.start_soon(watch_signals, self, signals)
-                watch.start_soon(stats.run)
+                for each in beside:
+                    watch.start_soon(each)
                 watch.start_soon(self._holdings.state.maintain)
                 await watch.start(self._holdings.output.run)
                 watch.start_soon(self._rotator.run, self._reopen_logs)

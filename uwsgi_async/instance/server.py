@@ -53,6 +53,7 @@ from uwsgi_async.instance.packets import packet_handlers, rpc_of, served_modifie
 from uwsgi_async.instance.requestlog import RequestLog
 from uwsgi_async.instance.resources import bind_to_cpus
 from uwsgi_async.instance.signalling import SingleSignals
+from uwsgi_async.instance.snmp import make_server, open_snmp
 from uwsgi_async.instance.spooling import SpoolerTasks
 from uwsgi_async.instance.standing import find_owner, take_place
 from uwsgi_async.instance.state import SharedState
@@ -82,7 +83,8 @@ class Server:
 
     ``url``: of the first HTTP socket, such as "http://127.0.0.1:43211"; "" when there is none. ``addresses``: all
     sockets as they are bound, such as "uwsgi:///run/app.sock". ``stats``: where the statistics are told, in the order
-    of the options ``stats`` and ``prometheus``, such as "127.0.0.1:1717".
+    of the options ``stats`` and ``prometheus``, such as "127.0.0.1:1717". ``snmp``: where SNMP is answered, such as
+    "127.0.0.1:161"; "" when it is not.
     """
 
     def __init__(
@@ -91,9 +93,12 @@ class Server:
         pool: Pool,
         acceptors: Sequence[Acceptor],
         service: Service,
-        stats: Sequence[str],
+        *,
+        stats: Sequence[str] = (),
+        snmp: str = "",
     ) -> None:
         self.stats = tuple(stats)
+        self.snmp = snmp
         self._pool = pool
         self._service = service
         self._acceptors = acceptors
@@ -192,6 +197,7 @@ async def serve(
     with ExitStack() as stack:
         listeners = open_listeners(options, stack)
         faces = open_stats(options, stack)
+        snmp_socket = open_snmp(options.snmp, stack)
         take_place(options, stack)
         if local_stats:
             faces += open_local_stats(stack)
@@ -212,6 +218,7 @@ async def serve(
         stack.enter_context(using_rpc(rpc_of(options)))
         stack.enter_context(alarms.using(alarms.Alarms(options.alarms)))
         stats = StatsServer(options.stats, faces, process)
+        snmp = make_server(snmp_socket, state, process.glance)
         apps = await _load(load, module, options)
         process.accounts.loaded(apps, options)
         tasks = SpoolerTasks(module, spooler.current())
@@ -224,6 +231,7 @@ async def serve(
             tasks.run,
             mules.run,
             *((stats.run, process.keep_accounts) if faces else ()),
+            *(() if snmp is None else (snmp.run,)),
         )
         async with serve_apps(
             apps,
@@ -233,6 +241,7 @@ async def serve(
             beside=beside,
             before_end=partial(_finish, options.cores.grace, signals.drain, tasks.finish, mules.finish),
             stats=stats.addresses,
+            snmp="" if snmp is None else snmp.address,
         ) as server:
             process.begin(server.pool)
             dynamic.changed = lambda: server.adopt(dynamic.applied())
@@ -272,6 +281,7 @@ async def serve_apps(
     beside: Sequence[Callable[[], Coroutine[Any, Any, None]]] = (),
     before_end: Callable[[], Coroutine[Any, Any, None]] | None = None,
     stats: Sequence[str] = (),
+    snmp: str = "",
     handover: Handover | None = None,
     leads: Callable[[int], bool] | None = None,
 ) -> AsyncIterator[Server]:
@@ -279,8 +289,8 @@ async def serve_apps(
 
     ``on_end``: called with each request that has ended. ``beside``: run in tasks, and cancelled when all is over.
     ``before_end``: awaited first, while no more is accepted and the last requests end. ``stats``: where the statistics
-    are told, for the `Server`. ``handover``: to other workers at the same addresses. ``leads``: see `Acceptor`; for
-    sockets that these workers share.
+    are told, and ``snmp``: where SNMP is answered, for the `Server`. ``handover``: to other workers at the same
+    addresses. ``leads``: see `Acceptor`; for sockets that these workers share.
     """
     with ExitStack() as stack:
         poller = open_poller()
@@ -300,7 +310,7 @@ async def serve_apps(
                 stack.callback(watchdog.stop)
             for each in beside:
                 tasks.start_soon(each)
-            server = Server(listeners, pool, acceptors, service, stats)
+            server = Server(listeners, pool, acceptors, service, stats=stats, snmp=snmp)
             try:
                 yield server
             except Exception as raised:  # noqa: BLE001 - raised again below, outside the group that would wrap it

@@ -17,13 +17,14 @@ from typing import Any, Protocol
 
 import anyio
 
-from uwsgi_async.api import cache, locks, metrics, mules, queue, sharedarea, spooler
+from uwsgi_async.api import cache, locks, metrics, mules, queue, sharedarea, snmp, spooler
 from uwsgi_async.api.statistics import InstanceStatistics
 from uwsgi_async.instance.metrics import InstanceMetrics
 from uwsgi_async.instance.roles import mule_programs
 from uwsgi_async.instance.statistics.publish import Detail
 from uwsgi_async.mules.queues import MuleQueues
 from uwsgi_async.options.settings import Options
+from uwsgi_async.snmp.values import SnmpValues
 from uwsgi_async.spooler.table import Spoolers
 from uwsgi_async.state.cache.caches import Caches
 from uwsgi_async.state.locks import Locks
@@ -91,6 +92,7 @@ KINDS: tuple[Kind, ...] = (
         mules.using,
     ),
     Kind("spoolers", lambda options: Spoolers.create(options.spooler), Spoolers.attach, spooler.using),
+    Kind("snmp", lambda options: SnmpValues.create(options.snmp), SnmpValues.attach, snmp.using),
 )
 
 

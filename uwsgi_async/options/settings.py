@@ -19,6 +19,7 @@ from uwsgi_async.options.reloading import ReloadOptions
 from uwsgi_async.options.resources import ResourceOptions
 from uwsgi_async.options.rpc import RpcOptions
 from uwsgi_async.options.signals import SignalOptions
+from uwsgi_async.options.snmp import SnmpOptions
 from uwsgi_async.options.spooling import SpoolerOptions
 from uwsgi_async.options.stats import StatsOptions
 from uwsgi_async.options.system import SystemOptions
@@ -451,6 +452,7 @@ class Options:
     mules: MuleOptions = field(default_factory=MuleOptions)
     spooler: SpoolerOptions = field(default_factory=SpoolerOptions)
     websockets: WebSocketOptions = field(default_factory=WebSocketOptions)
+    snmp: SnmpOptions = field(default_factory=SnmpOptions)
     configuration: Configuration = field(default_factory=Configuration)
 
     @property

@@ -30,6 +30,7 @@ _BEHIND = (
     "farms",
     "mule_queue",
     "spoolers",
+    "snmp",
 )  # the same, where uWSGI tells them behind the workers
 
 

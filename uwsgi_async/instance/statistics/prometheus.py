@@ -22,6 +22,14 @@ MICROS = 1_000_000
 _STATUSES = ("busy", "idle", "cheap")
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
 
+_SNMP = {
+    "in_pkts": "Datagrams that came to the SNMP agent.",
+    "out_pkts": "Answers of the SNMP agent.",
+    "in_bad_versions": "Datagrams of a version of SNMP that is not spoken.",
+    "in_bad_community_names": "Datagrams with a wrong community.",
+    "in_asn_parse_errs": "Datagrams that are malformed or no requests.",
+}
+
 Number = int | float
 Kind = Literal["counter", "gauge", "untyped"]
 
@@ -104,6 +112,8 @@ def render(statistics: InstanceStatistics, *, cores: bool = True, metrics: bool 
         families.add("farm_queue_bytes", "Messages that nobody has taken yet.", farm["waiting"], name=farm["name"])
     for number, spooler in enumerate(statistics.sections.get("spoolers", ()), 1):
         _add_spooler(families, number, spooler)
+    for name, count in statistics.sections.get("snmp", {}).items():
+        add(f"snmp_{name}_total", _SNMP.get(name, "Datagrams of SNMP."), count)
     for name, metric in statistics.sections.get("metrics", {}).items() if metrics else ():
         families.add_untyped("metric", "The metrics of uWSGI's metrics subsystem.", metric["value"], name=name)
     return families.text()
