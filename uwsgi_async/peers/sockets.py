@@ -55,7 +55,7 @@ async def connect(address: str, timeout: float | None) -> socket.socket:
                 except OSError as error:
                     last = error
     except TimeoutError:
-        raise NodeTimeoutError(f"{address} did not take a connection within {timeout:g} s") from None
+        raise NodeTimeoutError(f"{address} did not take a connection within {timeout} s") from None
     except OSError as error:  # of the look-up of a name
         last = error
     raise NodeGoneError(f"cannot connect to {address}: {last.strerror if last else 'no such host'}") from last
@@ -130,7 +130,7 @@ class PeerSocket:
         try:
             return await receive_some(self._sock.fileno(), size, self._timeout)
         except TimeoutError:
-            raise NodeTimeoutError(f"{self._name} sent nothing for {self._timeout:g} s") from None
+            raise NodeTimeoutError(f"{self._name} sent nothing for {self._timeout} s") from None
         except OSError as error:
             raise NodeGoneError(f"{self._name} closed the connection: {error.strerror}") from error
 
@@ -143,7 +143,7 @@ class PeerSocket:
     async def _wait_while_sending(self) -> None:
         listens = not self._ended and len(self._early) < _MOST_EARLY
         if not await wait_for_fd(self._sock.fileno(), read=listens, write=True, timeout=self._timeout):
-            raise NodeTimeoutError(f"{self._name} took nothing for {self._timeout:g} s")
+            raise NodeTimeoutError(f"{self._name} took nothing for {self._timeout} s")
         if listens:
             try:
                 data = self._sock.recv(CHUNK, socket.MSG_DONTWAIT)
