@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 
 from uwsgi_async.cores.core import current_request
 from uwsgi_async.errors import BadRequestError, DisconnectedError, PeerTimeoutError, WebSocketClosedError
-from uwsgi_async.options.websockets import WebSocketOptions
 
 if TYPE_CHECKING:
     from uwsgi_async.cores.request import Request
+    from uwsgi_async.cores.websocket import WebSockets
 
 logger = logging.getLogger("uwsgi_async")
 
@@ -45,7 +45,7 @@ class Service:
     limit_post: int
     log: Callable[[Request], None]
     log_all: bool
-    websockets: WebSocketOptions
+    websockets: WebSockets
     on_end: Callable[[Request], None] | None = None
     wears_out: Callable[[BaseException], bool] | None = None
 

@@ -7,9 +7,9 @@ What lives here: `WebSocket`, which uWSGI's functions (`api.websockets`) and ASG
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from anyio.lowlevel import checkpoint
 
@@ -28,24 +28,36 @@ from uwsgi_async.wire.websocket import (
     ABNORMAL,
     VERSION,
     Close,
-    FrameMeter,
-    Frames,
+    Deflate,
+    Inbox,
     Ping,
+    Readers,
     accept_token,
     check_close_code,
     check_handshake,
+    encode_close,
+    encode_message,
+    encode_ping,
+    encode_pong,
     negotiate_deflate,
 )
 
 if TYPE_CHECKING:
     from uwsgi_async.cores.request import Request
-    from uwsgi_async.wire.websocket import Event
 
 NORMAL, SERVER_ERROR, RESTART = 1000, 1011, 1012
 """Close codes that we give by ourselves: the app has returned, it has failed, the server ends (RFC 6455, 7.4.1)."""
 
 _IN_A_ROW = 64  # messages that were there already, until other tasks get their turn
 _MOST_UNSENT = 64 * 1024  # bytes for a client that takes nothing; its pings have no answer beyond it (RFC 6455, 5.5.3)
+
+
+class WebSockets:
+    """What the websockets of a worker share: their options, and the parsers that they lend each other."""
+
+    def __init__(self, options: WebSocketOptions) -> None:
+        self.options = options
+        self.readers = Readers(options.max_message)
 
 
 class WebSocket:
@@ -61,44 +73,44 @@ class WebSocket:
     __slots__ = (
         "_connection",
         "_end",
-        "_frames",
+        "_exact",
         "_heartbeat",
-        "_meter",
-        "_next",
-        "_options",
+        "_inbox",
         "_outbox",
         "_receiving",
         "_response",
         "_row",
+        "_shared",
         "_take_rest",
         "_vars",
+        "_window_bits",
         "subprotocol",
     )
 
-    def __init__(self, request: Request, take_rest: Callable[[], bytes] | None, options: WebSocketOptions) -> None:
+    def __init__(self, request: Request, take_rest: Callable[[], bytes] | None, shared: WebSockets) -> None:
         self._connection = request.connection
         self._response = request.response
         self._vars = request.vars
         self._take_rest = take_rest
-        self._options = options
-        self._frames: Frames | None = None
+        self._shared = shared
+        self._inbox: Inbox | None = None  # as long as it is not accepted
         self._outbox = Outbox(request.connection)
+        self._window_bits: int | None = None  # of what the client gets compressed; None: nothing
         self._heartbeat: Heartbeat | None = None
-        self._meter: FrameMeter | None = None
-        self._next: Event | None = None  # decoded, and not yet asked for
+        self._exact = True  # no byte has been taken from the socket before its time
         self._end: WebSocketClosedError | None = None
         self._receiving = False
         self._row = 0
         self.subprotocol: str | None = None
 
     def __repr__(self) -> str:
-        state = "offered" if self._frames is None else "open" if self._end is None else f"closed with {self._end.code}"
+        state = "offered" if self._inbox is None else "open" if self._end is None else f"closed with {self._end.code}"
         return f"<WebSocket {state}>"
 
     @property
     def accepted(self) -> bool:
         """Whether the handshake is complete. It stays so when the websocket is closed."""
-        return self._frames is not None
+        return self._inbox is not None
 
     @property
     def closed(self) -> bool:
@@ -131,7 +143,8 @@ class WebSocket:
         ]
         if subprotocol:
             fields.append(("Sec-WebSocket-Protocol", subprotocol))
-        offers = self._vars.get("HTTP_SEC_WEBSOCKET_EXTENSIONS", "") if self._options.websockets_deflate else ""
+        options = self._shared.options
+        offers = self._vars.get("HTTP_SEC_WEBSOCKET_EXTENSIONS", "") if options.websockets_deflate else ""
         deflate = negotiate_deflate(offers)
         if deflate is not None:
             fields.append(("Sec-WebSocket-Extensions", deflate.field))
@@ -141,7 +154,7 @@ class WebSocket:
             self.lose(str(error))
             raise self._closed() from error
         self.subprotocol = subprotocol
-        self._begin(Frames(self._options.max_message, deflate))
+        self._begin(deflate)
 
     async def refuse(
         self, status: str = "403 Forbidden", headers: Iterable[tuple[str, str]] = (), body: bytes = b""
@@ -158,16 +171,16 @@ class WebSocket:
         else:
             await self.refuse("400 Bad Request")
 
-    def _begin(self, frames: Frames) -> None:
+    def _begin(self, deflate: Deflate | None) -> None:
+        self._window_bits = None if deflate is None else deflate.window_bits
+        self._inbox = Inbox(self._shared.readers, deflate is not None)
         rest = b"" if self._take_rest is None else self._take_rest()
         self._take_rest = None
-        self._frames = frames
         if rest:
-            frames.receive_data(rest)
-        else:
-            self._meter = FrameMeter()
-        if self._options.websockets_ping_freq > 0:
-            self._heartbeat = Heartbeat(self, self._connection.pool.poller, self._options)
+            self._exact = False
+            self._inbox.take(rest)
+        if self._shared.options.websockets_ping_freq > 0:
+            self._heartbeat = Heartbeat(self, self._connection.pool.poller, self._shared.options)
 
     # --- receiving ------------------------------------------------------------------------------------------------
 
@@ -176,18 +189,24 @@ class WebSocket:
 
         Answers pings and the client's close frame meanwhile. A cancelled call loses nothing.
         """
-        frames = self._open()
-        self._meter = None  # from here on all that is there is taken at once
+        inbox = self._open()
+        self._exact = False
         self._listen()
         try:
             self._row += 1
             if self._row >= _IN_A_ROW:
                 self._row = 0
                 await checkpoint()
-            while (message := self._next_message(frames)) is None:
-                await self._flush()
+            while (message := self._next_message(inbox)) is None:
+                if self._outbox.unsent:
+                    await self._send(b"")
                 self._open()
-                self._take_in(frames, await self._read())
+                try:
+                    data = await self._connection.receive(inf)
+                except (DisconnectedError, PeerTimeoutError) as error:
+                    self.lose(str(error))
+                    raise self._closed() from error
+                self._take_in(inbox, data)
             return message
         finally:
             self._listen_no_more()
@@ -198,40 +217,39 @@ class WebSocket:
         As long as only this is called, no byte is taken from the socket that belongs to a later message: its file
         descriptor stays readable.
         """
-        frames = self._open()
+        inbox = self._open()
         self._listen()
         try:
-            while (message := self._next_message(frames)) is None:
+            while (message := self._next_message(inbox)) is None:
                 self._post(b"")
                 self._open()
-                data = self._connection.receive_nowait(RECEIVE_SIZE if self._meter is None else self._meter.wanted)
+                data = self._connection.receive_nowait(inbox.wanted if self._exact else RECEIVE_SIZE)
                 if data is None:
                     if self._heartbeat is not None:
                         self._heartbeat.look()
                         self._open()
                     return None
-                self._take_in(frames, data)
+                self._take_in(inbox, data)
             return message
         finally:
             self._listen_no_more()
 
-    async def __aiter__(self) -> AsyncIterator[str | bytes]:
+    def __aiter__(self) -> Self:
         """Iterate over the messages until the websocket is closed; raises `WebSocketClosedError` if not in order."""
-        while True:
-            try:
-                message = await self.receive()
-            except WebSocketClosedError as error:
-                if error.clean:
-                    return
-                raise
-            yield message
+        return self
+
+    async def __anext__(self) -> str | bytes:
+        try:
+            return await self.receive()
+        except WebSocketClosedError as error:
+            if error.clean:
+                raise StopAsyncIteration from None
+            raise
 
     @property
     def pending(self) -> bool:
         """Whether something has been read that was not yet received."""
-        if self._next is None and self._frames is not None:
-            self._next = self._frames.next_event()
-        return self._next is not None
+        return self._inbox is not None and self._inbox.pending
 
     def _listen(self) -> None:
         if self._receiving:
@@ -245,35 +263,26 @@ class WebSocket:
         if self._heartbeat is not None:
             self._heartbeat.listening = False
 
-    async def _read(self) -> bytes:
-        try:
-            return await self._connection.receive(inf)
-        except (DisconnectedError, PeerTimeoutError) as error:
-            self.lose(str(error))
-            raise self._closed() from error
-
-    def _take_in(self, frames: Frames, data: bytes) -> None:
+    def _take_in(self, inbox: Inbox, data: bytes) -> None:
         if not data:
             self.lose("the client closed the connection without a close frame")
             raise self._closed()
         if self._heartbeat is not None:
             self._heartbeat.heard()
-        if self._meter is not None:
-            self._meter.take(data)
-        frames.receive_data(data)
+        inbox.take(data)
 
-    def _next_message(self, frames: Frames) -> str | bytes | None:
+    def _next_message(self, inbox: Inbox) -> str | bytes | None:
         """Return the next message that has been read; answer the control frames before it."""
         while True:
-            event, self._next = frames.next_event() if self._next is None else self._next, None
+            event = inbox.next_event()
             if event is None or isinstance(event, (str, bytes)):
                 return event
             if isinstance(event, Ping) and self._outbox.unsent < _MOST_UNSENT:
-                self._post(frames.pong(event.payload))
+                self._post(encode_pong(event.payload))
             elif isinstance(event, Close):
                 if self._end is None:
                     self._stop(WebSocketClosedError(event.code, event.reason))
-                    self._post(frames.close(event.code, event.reason))
+                    self._post(encode_close(event.code, event.reason))
                 return None
 
     # --- sending --------------------------------------------------------------------------------------------------
@@ -283,7 +292,8 @@ class WebSocket:
 
         A cancelled call has sent the message whole or not at all. Raises UnicodeEncodeError for text without UTF-8.
         """
-        await self._send(self._open().encode(message))
+        self._open()
+        await self._send(encode_message(message, self._window_bits))
 
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
         """Close the websocket; nothing happens when it is closed already.
@@ -292,32 +302,33 @@ class WebSocket:
         """
         check_close_code(code)
         if self._end is None:
-            frames = self._open()
+            self._open()
             self._stop(WebSocketClosedError(code, reason))
             try:
-                await self._send(frames.close(code, reason))
+                await self._send(encode_close(code, reason))
             except WebSocketClosedError:
                 pass  # the client was quicker
 
     async def end(self) -> None:
         """The app has returned: close what it has left open. For `serving`."""
-        if self._frames is not None:
+        if self._inbox is not None:
             await self.close()
-            await self._flush()
+            if self._outbox.unsent:
+                await self._send(b"")
         self._account()
 
     def abort(self, status: int) -> None:
         """The request has failed with this HTTP status: tell the client as far as that can be done without waiting."""
-        if self._frames is not None and self._end is None:
+        if self._inbox is not None and self._end is None:
             code = RESTART if status == 503 else SERVER_ERROR
             self._stop(WebSocketClosedError(code))
-            self._post(self._frames.close(code, ""))
+            self._post(encode_close(code))
         self._account()
 
     def ping(self) -> None:
         """Send a ping, unless more than that waits to be sent."""
-        if self._end is None and self._frames is not None and not self._outbox.unsent:
-            self._post(self._frames.ping())
+        if self._end is None and self._inbox is not None and not self._outbox.unsent:
+            self._post(encode_ping())
 
     async def _send(self, data: bytes) -> None:
         try:
@@ -325,10 +336,6 @@ class WebSocket:
         except (DisconnectedError, PeerTimeoutError) as error:
             self.lose(str(error))
             raise self._closed() from error
-
-    async def _flush(self) -> None:
-        if self._outbox.unsent:
-            await self._send(b"")
 
     def _post(self, data: bytes) -> None:
         try:
@@ -344,13 +351,13 @@ class WebSocket:
         self._outbox.clear()
         self._connection.close()
 
-    def _open(self) -> Frames:
-        """Return the frames of a websocket that is open."""
-        if self._frames is None:
+    def _open(self) -> Inbox:
+        """Return the inbox of a websocket that is open."""
+        if self._inbox is None:
             raise AppError("the websocket must be accepted first: accept(), or websocket_handshake()")
         if self._end is not None:
             raise self._closed()
-        return self._frames
+        return self._inbox
 
     def _closed(self) -> WebSocketClosedError:
         """Return the error to raise, a new one each time: it gets a traceback of its own."""

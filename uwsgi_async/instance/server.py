@@ -37,6 +37,7 @@ from uwsgi_async.cores.portal import close_to_threads, open_to_threads, without_
 from uwsgi_async.cores.request import Request
 from uwsgi_async.cores.serving import Handler, Service
 from uwsgi_async.cores.uwsgi import UwsgiProtocol
+from uwsgi_async.cores.websocket import WebSockets
 from uwsgi_async.errors import OptionError
 from uwsgi_async.fdwait.poller import open_poller
 from uwsgi_async.handlers.mounts import Apps
@@ -401,7 +402,7 @@ def _handler(apps: Apps, options: Options) -> Handler:
 def _service(options: Options, handler: Handler, on_end: Callable[[Request], None] | None) -> Service:
     log = RequestLog(options.log, os.getpid(), worker_id())
     limit, wears = options.cores.limit_post, wears_out(options.reload)
-    return Service(handler, limit, log, log.always, options.websockets, on_end, wears)
+    return Service(handler, limit, log, log.always, WebSockets(options.websockets), on_end, wears)
 
 
 def _protocols(options: Options, listeners: Sequence[Listener], service: Service) -> dict[_Place, ConnectionProtocol]:

@@ -3,7 +3,18 @@
 The frames themselves are wsproto's. RFC 6455; RFC 7692 (permessage-deflate).
 """
 
-from uwsgi_async.wire.websocket.frames import ABNORMAL, Close, Event, Frames, Ping, Pong, check_close_code
+from uwsgi_async.wire.websocket.frames import (
+    ABNORMAL,
+    Close,
+    Event,
+    Ping,
+    Pong,
+    check_close_code,
+    encode_close,
+    encode_message,
+    encode_ping,
+    encode_pong,
+)
 from uwsgi_async.wire.websocket.handshake import (
     VERSION,
     Deflate,
@@ -13,7 +24,7 @@ from uwsgi_async.wire.websocket.handshake import (
     offers_websocket,
     subprotocols,
 )
-from uwsgi_async.wire.websocket.meter import FrameMeter
+from uwsgi_async.wire.websocket.inbox import Inbox, Readers
 
 __all__ = [
     "ABNORMAL",
@@ -21,13 +32,17 @@ __all__ = [
     "Close",
     "Deflate",
     "Event",
-    "FrameMeter",
-    "Frames",
+    "Inbox",
     "Ping",
     "Pong",
+    "Readers",
     "accept_token",
     "check_close_code",
     "check_handshake",
+    "encode_close",
+    "encode_message",
+    "encode_ping",
+    "encode_pong",
     "negotiate_deflate",
     "offers_websocket",
     "subprotocols",

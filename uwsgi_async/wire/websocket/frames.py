@@ -1,28 +1,30 @@
-"""One websocket behind its handshake: bytes to events, messages to bytes. No I/O.
+"""Frames to events and messages to frames, behind the handshake. No I/O.
 
-What lives here: `Frames`, over wsproto's `Connection`, and the events that it gives. What does not: the payload of
-messages (`payload`), when something is sent or answered (`cores.websocket`).
+What lives here: `FrameReader`, over wsproto's `Connection`, the events that it gives, and `encode_frame` with its kin.
+What does not: the payload of messages (`payload`), when something is sent or answered (`cores.websocket`).
 """
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import wsproto.events
 from wsproto.connection import Connection, ConnectionState, ConnectionType
-from wsproto.frame_protocol import CloseReason
 
-from uwsgi_async.wire.websocket.handshake import Deflate
-from uwsgi_async.wire.websocket.payload import Payload
+from uwsgi_async.wire.websocket.payload import Payload, deflated
 
-NO_STATUS, ABNORMAL = 1005, 1006
+NO_STATUS: Final = 1005
+ABNORMAL: Final = 1006
 """Codes that stand in no frame: a close frame without a code, and an end without a close frame (RFC 6455, 7.4.1)."""
 
-PROTOCOL_ERROR, BAD_DATA, TOO_BIG = 1002, 1007, 1009
-
-_REASONS = {TOO_BIG: "message too big", BAD_DATA: "invalid data"}
+_BAD_DATA, _TOO_BIG = 1007, 1009
+_REASONS = {_TOO_BIG: "message too big", _BAD_DATA: "invalid data"}
 _MAY_BE_SENT = (range(1000, 1004), range(1007, 1015), range(3000, 5000))
+_LONGEST_REASON = 123  # bytes
+_FIN, _COMPRESSED = 0x80, 0x40
+_TEXT, _BINARY, _CLOSE, _PING, _PONG = 1, 2, 8, 9, 10
 
 
 class Ping(NamedTuple):
@@ -52,25 +54,27 @@ Event = str | bytes | Ping | Pong | Close
 """A whole message, text or binary, or a control frame."""
 
 
-def check_close_code(code: int) -> None:
-    """Raise ValueError for a code that no close frame may have (RFC 6455, 7.4)."""
-    if not any(code in codes for codes in _MAY_BE_SENT):
-        raise ValueError(f"a websocket can be closed with 1000 to 1003, 1007 to 1014 or 3000 to 4999, not {code}")
+class FrameReader:
+    """Reads a client's frames. Between two messages it holds nothing of them, and may go to another connection.
 
-
-class Frames:
-    """The server's end of a websocket; a state machine.
-
-    ``max_size``: bytes of the largest message that a client may send. ``deflate``: what was agreed about compression.
+    ``max_size``: bytes of the largest message. ``compressed``: messages may be; set it with each new connection.
     """
 
-    __slots__ = ("_connection", "_events", "_parts")
+    __slots__ = ("_connection", "_events", "_parts", "_payload")
 
-    def __init__(self, max_size: int, deflate: Deflate | None = None) -> None:
-        payload = Payload(max_size, None if deflate is None else deflate.window_bits)
-        self._connection = Connection(ConnectionType.SERVER, [payload])
+    def __init__(self, max_size: int, compressed: bool = False) -> None:
+        self._payload = Payload(max_size, compressed)
+        self._connection = Connection(ConnectionType.SERVER, [self._payload])
         self._events: Iterator[wsproto.events.Event] | None = None
         self._parts: list[Any] = []  # of one message: all str or all bytes
+
+    @property
+    def compressed(self) -> bool:
+        return self._payload.compressed
+
+    @compressed.setter
+    def compressed(self, compressed: bool) -> None:
+        self._payload.compressed = compressed
 
     def receive_data(self, data: bytes) -> None:
         """Take bytes that came over the connection. After a `Close` there is nothing more to take."""
@@ -94,23 +98,6 @@ class Frames:
         self._events = None
         return None
 
-    def encode(self, message: str | bytes) -> bytes:
-        """Return a text message or a binary one as a frame. Raises UnicodeEncodeError for text without UTF-8."""
-        if isinstance(message, str):
-            return self._connection.send(wsproto.events.TextMessage(data=message))
-        return self._connection.send(wsproto.events.BytesMessage(data=message))
-
-    def ping(self) -> bytes:
-        return self._connection.send(wsproto.events.Ping())
-
-    def pong(self, payload: bytes) -> bytes:
-        return self._connection.send(wsproto.events.Pong(payload=payload))
-
-    def close(self, code: int, reason: str) -> bytes:
-        """Return the close frame that begins or answers the end. A long reason is cut; 1005 is no code at all."""
-        sent = CloseReason.NO_STATUS_RCVD if code == NO_STATUS else code  # wsproto compares by identity
-        return self._connection.send(wsproto.events.CloseConnection(code=sent, reason=reason or None))
-
     def _message(self, event: wsproto.events.TextMessage | wsproto.events.BytesMessage) -> str | bytes | None:
         """Return the message that is complete with this part of it, else None."""
         data = bytes(event.data) if isinstance(event.data, bytearray) else event.data
@@ -123,7 +110,57 @@ class Frames:
         return "".join(parts) if isinstance(data, str) else b"".join(parts)  # wsproto does not mix them
 
     def _close(self, event: wsproto.events.CloseConnection) -> Close:
-        failed = self._connection.state in (ConnectionState.OPEN, ConnectionState.LOCAL_CLOSING)
+        failed = self._connection.state is ConnectionState.OPEN
         code = int(event.code)
         reason = _REASONS.get(code, event.reason) if failed else event.reason
         return Close(code, reason or "", failed)
+
+
+def encode_message(message: str | bytes, window_bits: int | None = None) -> bytes:
+    """Return a text message (str) or a binary one as a frame. Raises UnicodeEncodeError for text without UTF-8.
+
+    ``window_bits``: compress it if that is worth it, for a client that looks back so far; None: it stays as it is.
+    """
+    if isinstance(message, str):
+        opcode, payload = _TEXT, message.encode()
+    else:
+        opcode, payload = _BINARY, message
+    if window_bits is not None:
+        smaller = deflated(payload, window_bits)
+        if smaller is not None:
+            return _frame(_COMPRESSED | opcode, smaller)
+    return _frame(opcode, payload)
+
+
+def encode_ping() -> bytes:
+    return _frame(_PING, b"")
+
+
+def encode_pong(payload: bytes) -> bytes:
+    return _frame(_PONG, payload)
+
+
+def encode_close(code: int, reason: str = "") -> bytes:
+    """Return a close frame; 1005 is one without a code. A reason of more than 123 bytes is cut."""
+    if code == NO_STATUS:
+        return _frame(_CLOSE, b"")
+    text = reason.encode(errors="replace")
+    if len(text) > _LONGEST_REASON:
+        text = text[:_LONGEST_REASON].decode(errors="ignore").encode()
+    return _frame(_CLOSE, struct.pack("!H", code) + text)
+
+
+def check_close_code(code: int) -> None:
+    """Raise ValueError for a code that no close frame may have (RFC 6455, 7.4)."""
+    if not any(code in codes for codes in _MAY_BE_SENT):
+        raise ValueError(f"a websocket can be closed with 1000 to 1003, 1007 to 1014 or 3000 to 4999, not {code}")
+
+
+def _frame(first: int, payload: bytes) -> bytes:
+    """Return one whole frame of a server's: never masked (RFC 6455, 5.1). ``first``: opcode and reserved bits."""
+    size = len(payload)
+    if size < 126:
+        return bytes((_FIN | first, size)) + payload
+    if size < 1 << 16:
+        return struct.pack("!BBH", _FIN | first, 126, size) + payload
+    return struct.pack("!BBQ", _FIN | first, 127, size) + payload

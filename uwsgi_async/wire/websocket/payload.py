@@ -1,8 +1,8 @@
-"""The payload of messages between the wire and wsproto: counted, and compressed where that was agreed (RFC 7692).
+"""The payload of messages: counted and inflated on its way in, deflated on its way out (RFC 7692).
 
-What lives here: `Payload`, an extension in wsproto's sense. What does not: frames (`frames`), what is agreed
-(`handshake`). Why not wsproto's own PerMessageDeflate: it inflates whatever comes to its end, so that a client's 64 KB
-become 64 MB before anybody can count them, and it compresses each message, also the shortest.
+What lives here: `Payload`, an extension in wsproto's sense, and `deflated`. What does not: frames (`frames`), what is
+agreed (`handshake`). Why not wsproto's own PerMessageDeflate: it inflates whatever comes to its end, so that a client's
+64 KB become 64 MB before anybody can count them, and it compresses each message, also the shortest.
 """
 
 from __future__ import annotations
@@ -21,22 +21,21 @@ WORTH_COMPRESSING = 512
 
 _TAIL = b"\x00\x00\xff\xff"  # what each compressed message ends with, and is not sent (RFC 7692, 7.2.1)
 _MIN_BITS, _MAX_BITS = 9, 15
-_PLAIN = RsvBits(False, False, False)
-_COMPRESSED = RsvBits(True, False, False)
+_NONE = RsvBits(False, False, False)
+_RSV1 = RsvBits(True, False, False)
 
 
 class Payload(Extension):
-    """Limits what comes to ``max_size`` bytes a message, and compresses if ``window_bits`` says how far back.
+    """Limits what a client sends to ``max_size`` bytes a message, and inflates it if it is ``compressed``.
 
-    ``window_bits``: 9 to 15; None: nothing is compressed, in neither direction. A message that is too large ends the
-    websocket with 1009, one that cannot be inflated with 1007.
+    A message that is too large ends the websocket with 1009, one that cannot be inflated with 1007.
     """
 
     name = "payload"
 
-    def __init__(self, max_size: int, window_bits: int | None) -> None:
+    def __init__(self, max_size: int, compressed: bool) -> None:
+        self.compressed = compressed
         self._max_size = max_size
-        self._window_bits = window_bits
         self._size = 0  # bytes of the message so far, as the app gets them
         self._in_message = False  # the current frame is a part of a message
         self._inflate: _Decompress | None = None  # of the current message, if it is compressed
@@ -54,12 +53,10 @@ class Payload(Extension):
         begins = self._in_message and opcode is not Opcode.CONTINUATION
         if begins:
             self._size = 0
-            self._inflate = None
-            if rsv.rsv1 and self._window_bits is not None:
-                self._inflate = zlib.decompressobj(-_MAX_BITS)
+            self._inflate = zlib.decompressobj(-_MAX_BITS) if rsv.rsv1 and self.compressed else None
         if self._in_message and self._inflate is None and self._size + payload_length > self._max_size:
             return CloseReason.MESSAGE_TOO_BIG
-        return _COMPRESSED if begins and self._window_bits is not None else _PLAIN
+        return _RSV1 if begins and self.compressed else _NONE
 
     def frame_inbound_payload_data(self, proto: Any, data: bytes) -> bytes | CloseReason:
         if not self._in_message:
@@ -77,14 +74,6 @@ class Payload(Extension):
         self._size = 0
         return rest
 
-    def frame_outbound(self, proto: Any, opcode: Opcode, rsv: RsvBits, data: bytes, fin: bool) -> tuple[RsvBits, bytes]:
-        if self._window_bits is None or opcode.iscontrol() or len(data) < WORTH_COMPRESSING:
-            return rsv, data
-        # A window beyond the message would only cost memory and the time to clear it.
-        bits = min(self._window_bits, max(_MIN_BITS, len(data).bit_length()))
-        deflate = zlib.compressobj(wbits=-bits)
-        return _COMPRESSED, deflate.compress(data) + deflate.flush(zlib.Z_SYNC_FLUSH)[:-4]
-
     def _inflated(self, inflate: _Decompress, data: bytes) -> bytes | CloseReason:
         room = self._max_size - self._size
         try:
@@ -95,3 +84,16 @@ class Payload(Extension):
             return CloseReason.MESSAGE_TOO_BIG
         self._size += len(data)
         return data
+
+
+def deflated(payload: bytes, window_bits: int) -> bytes | None:
+    """Return ``payload`` compressed by itself; None when it is too short for that.
+
+    ``window_bits``: the logarithm of how far the client can look back, 9 to 15.
+    """
+    if len(payload) < WORTH_COMPRESSING:
+        return None
+    # A window beyond the message would only cost memory, and the time to clear it.
+    bits = min(window_bits, max(_MIN_BITS, len(payload).bit_length()))
+    deflate = zlib.compressobj(wbits=-bits)
+    return deflate.compress(payload) + deflate.flush(zlib.Z_SYNC_FLUSH)[:-4]
