@@ -75,6 +75,6 @@ class Heartbeat:
         if self.listening:
             self.look()
             due = self._pinged + self._tolerance if self._pinged else self._heard + self._freq
-            wait = max(due - self._poller.time(), _SHORTEST)
+            wait = min(max(due - self._poller.time(), _SHORTEST), self._freq)  # a pong may have come by then
         if self._timer is not None:  # else the client was given up just now
             self._timer = self._poller.timers.call_later(wait, self._beat)
