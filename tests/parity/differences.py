@@ -71,3 +71,16 @@ SNMP = {
     "numbers of 2**31 and more": "are written as BER wants it; uWSGI's 4 or 8 bytes are negative numbers",
 }
 """SNMP: each is tested in test_snmp."""
+
+WEBSOCKETS = {
+    "fragments": "uWSGI gives the app b'\\0' for each part but the last, and mixes those of two websockets",
+    "what is read ahead": "uWSGI's websocket_recv_nb takes it from the socket, and the descriptor sleeps beside it",
+    "pongs and close frames": "they echo what the client has sent (RFC 6455, 5.5); uWSGI's are empty",
+    "frames without a mask, text that is no UTF-8": "they end the websocket (RFC 6455, 5.1 and 8.1); uWSGI takes them",
+    "a message over the limit": "the client is told 1009; uWSGI closes the connection",
+    "several subprotocols": "one is taken (RFC 6455, 4.2.2); uWSGI sends the list back, and browsers give up",
+    "another version": "426 (RFC 6455, 4.4); uWSGI accepts it",
+    "compression": "for clients that offer it; uWSGI has none",
+    "the first ping": "after websockets-ping-freq of silence; uWSGI's is sent by the first websocket_recv_nb",
+}
+"""Websockets: all of it is tested in test_websockets, the last in tests/websockets/test_faults.py."""

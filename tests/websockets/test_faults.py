@@ -170,7 +170,7 @@ async def test_a_silent_client_is_pinged_and_lives_if_it_answers():
             await ws.send(frame(PONG))
         await ws.send(frame(TEXT, b"here"))
         await wait_until(lambda: told.messages == ["here"])
-    assert [code for code, _ in told.ends] in ([], [1006])
+        assert not told.ends
 
 
 @pytest.mark.parametrize("part", [b"", frame(TEXT, b"x" * 100)[:50]], ids=["nothing", "half a frame"])
@@ -193,7 +193,7 @@ async def test_a_client_that_sends_is_not_pinged():
         await wait_until(lambda: told.messages)
         with pytest.raises(TimeoutError), anyio.fail_after(0.1):
             await ws.client.stream.receive()
-    assert not told.ends or told.ends[0][0] == 1006
+        assert not told.ends
 
 
 async def test_an_app_that_asks_now_and_then_pings_and_gives_up():
