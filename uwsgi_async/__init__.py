@@ -15,6 +15,7 @@ from uwsgi_async.api.asynchronous import (
     wait_fd_read,
     wait_fd_write,
 )
+from uwsgi_async.api.bodies import chunked_read, chunked_read_nb, sendfile
 from uwsgi_async.api.cache import (
     cache_clear,
     cache_dec,
@@ -100,7 +101,6 @@ from uwsgi_async.api.request import (
     get_logvar,
     log_this_request,
     request_id,
-    sendfile,
     set_logvar,
 )
 from uwsgi_async.api.routing import route
@@ -242,6 +242,8 @@ __all__ = [
     "cache_set",
     "cache_update",
     "call",
+    "chunked_read",
+    "chunked_read_nb",
     "cl",
     "close",
     "connect",

@@ -19,7 +19,8 @@ One root, three branches, so that a caller can tell who is at fault::
     │   └── WouldBlockLoopError    a blocking face called on the event loop itself (also a RuntimeError)
     ├── PeerError                  they: what came over the wire
     │   ├── BadRequestError        a request that is malformed or over a limit; carries the HTTP status
-    │   │   └── WebSocketHandshakeError  a websocket that cannot be opened (also an OSError, as in uWSGI)
+    │   │   ├── WebSocketHandshakeError  a websocket that cannot be opened (also an OSError, as in uWSGI)
+    │   │   └── ChunkedInputError  a chunk that is malformed or too large (also an OSError, as in uWSGI)
     │   ├── BadMessageError        a datagram of SNMP that is malformed or no request
     │   ├── PeerTimeoutError       the peer was too slow (also a TimeoutError and so an OSError)
     │   ├── DisconnectedError      the peer went away (also a ConnectionError and so an OSError)
@@ -133,6 +134,10 @@ class WebSocketHandshakeError(BadRequestError, OSError):
 
 class BadMessageError(PeerError):
     """A datagram of SNMP is malformed, over a limit, or something that an agent is not asked."""
+
+
+class ChunkedInputError(BadRequestError, OSError):
+    """`uwsgi_async.chunked_read` met something that is no chunk, or is larger than the option chunked-input-limit."""
 
 
 class PeerTimeoutError(PeerError, TimeoutError):

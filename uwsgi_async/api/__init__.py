@@ -8,6 +8,7 @@ the functions that a chapter makes a form for sync code of by itself.
 from uwsgi_async.api import (
     alarms,
     asynchronous,
+    bodies,
     cache,
     dropped,
     dynamic,
@@ -33,7 +34,7 @@ from uwsgi_async.api import (
 )
 
 CHAPTERS = (
-    *(asynchronous, request, information, extraction, naming, process, dynamic, dropped),
+    *(asynchronous, request, bodies, information, extraction, naming, process, dynamic, dropped),
     *(cache, locks, queue, sharedarea, metrics, signals, mules, spooler, spooling, snmp, websockets),
     *(rpc, sockets, messages, routing, alarms),
 )

@@ -104,7 +104,9 @@ def watch(request: Request, fd: int, *, write: bool, timeout: float | None) -> N
     """Let the core of ``request`` watch ``fd`` until its next wait has ended. Raises OSError(EBADF) for a closed fd."""
     watches = request.core.watches
     watches.add(fd, write=write, timeout=timeout)
-    if not write and request.websocket is not None and fd == request.connection.fd and request.websocket.pending:
+    if write or fd != request.connection.fd:
+        return
+    if request.connection.held or (request.websocket is not None and request.websocket.pending):
         watches.wake(fd)  # what has been read ahead is not in the socket any more
 
 

@@ -1,13 +1,10 @@
-"""The chapter of the current request: who it is, its log variables, its connection, files to send.
+"""The chapter of the current request: who it is, its log variables, its connection.
 
 Each function raises `NoRequestError` (a SystemError, as in uWSGI) outside a request.
 Source: plugins/python/uwsgi_pymodule.c.
 """
 
 from __future__ import annotations
-
-import os
-from typing import Any
 
 from uwsgi_async.cores.core import current_request
 from uwsgi_async.cores.request import Request
@@ -23,7 +20,6 @@ __all__ = [
     "get_logvar",
     "log_this_request",
     "request_id",
-    "sendfile",
     "set_logvar",
 ]
 
@@ -94,33 +90,6 @@ def get_logvar(key: str | bytes) -> bytes | None:
 def log_this_request() -> None:
     """Log this request even when request logging is off."""
     the_request().log_this = True
-
-
-async def sendfile(file: Any, chunk: int = 0, pos: int = 0, size: int = 0) -> bool | None:
-    """Send a file as a part of the body, by sendfile(2). Call start_response before.
-
-    ``file``: a path (str or bytes), an open fd or an object with ``fileno()``; fd and object are closed afterwards,
-    as in uWSGI. ``chunk`` means nothing. ``pos``: bytes to skip; ``size``: bytes to send, 0 = to the end.
-    Returns True; None when the path cannot be opened. Raises `DisconnectedError` (an OSError) when the client is
-    gone.
-    """
-    request = the_request()
-    if isinstance(file, (str, bytes)):
-        try:
-            fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return None
-        file = fd
-    fd = file if isinstance(file, int) else file.fileno()
-    try:
-        count = size or max(os.fstat(fd).st_size - pos, 0)
-        await request.response.send_file(fd, pos, count)
-    finally:
-        if isinstance(file, int):
-            os.close(fd)
-        else:
-            file.close()
-    return True
 
 
 def _bytes(value: str | bytes) -> bytes:

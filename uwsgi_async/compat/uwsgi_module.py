@@ -43,8 +43,6 @@ _LATER = frozenset(
         "SymbolsImporter",
         "SymbolsZipImporter",
         "ZipImporter",
-        "chunked_read",
-        "chunked_read_nb",
         "cluster",
         "cluster_best_node",
         "cluster_node_name",

@@ -76,6 +76,9 @@ class Connection:
         "sock",
     )
 
+    movable = True
+    """Whether another process can go on with it, between two requests."""
+
     def __init__(self, sock: socket.socket, peer: str, protocol: ConnectionProtocol, pool: Pool) -> None:
         self.sock = sock
         self.fd = sock.fileno()
@@ -156,6 +159,11 @@ class Connection:
         self._watched = True
         self.pool.poller.watch(self.fd, events)
 
+    @property
+    def held(self) -> bool:
+        """Whether there are bytes that nobody has received and that are not in the socket any more."""
+        return False
+
     # --- receiving --------------------------------------------------------------------------------------------
 
     def receive_nowait(self, size: int = RECEIVE_SIZE) -> bytes | None:
@@ -170,6 +178,10 @@ class Connection:
         # A short read has emptied the socket, but an end that came with it is announced only once.
         self.readable = self._peer_closed or len(data) == size
         return data
+
+    def receive_ready(self) -> bytes | None:
+        """Do as `receive_nowait`, without a system call where an event would have told of bytes."""
+        return self.receive_nowait() if self.readable or not self._watched else None
 
     async def receive(self, timeout: float | None = None) -> bytes:
         """Wait for bytes; b"" at the end of the stream.

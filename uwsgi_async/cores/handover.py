@@ -71,7 +71,7 @@ class Handover:
         """
         given = anyio.current_time()
         for connection in list(pool.connections):
-            while connection.idle:
+            while connection.idle and connection.movable:
                 if self._give(connection, protocols.index(connection.protocol)):
                     given = anyio.current_time()
                 elif anyio.current_time() - given > _PATIENCE:

@@ -66,8 +66,8 @@ class HttpProtocol:
                 limit = self._service.limit_post
                 self._refuse(connection, BadRequestError(413, f"the body is larger than {limit} bytes"))
                 return
-            receive = _BodySource(connection, reader, response, head.expect_continue).receive
-            body = RequestBody(receive, head.content_length, self._service.limit_post)
+            source = _BodySource(connection, reader, response, head.expect_continue)
+            body = RequestBody(source, head.content_length, self._service.limit_post)
         request = Request(head.vars, body, response, connection, core)
         if head.upgrade and body is NO_BODY and offers_websocket(head.vars):
             rest = None if reader is None else reader.take_rest
@@ -148,23 +148,41 @@ class HttpProtocol:
 class _BodySource:
     """Hands the body's bytes from the connection through the reader."""
 
-    __slots__ = ("_connection", "_expect_continue", "_reader", "_response")
+    __slots__ = ("_connection", "_continue", "_reader", "_response")
 
     def __init__(self, connection: Connection, reader: HttpReader, response: Response, expect_continue: bool) -> None:
         self._connection = connection
         self._reader = reader
         self._response = response
-        self._expect_continue = expect_continue
+        self._continue = CONTINUE if expect_continue else b""  # what is still to be sent of it
 
-    async def receive(self) -> bytes:
-        while (data := self._reader.next_body()) is None:
-            if self._expect_continue:
-                # RFC 9110, 10.1.1: only when the app wants the body, and not after an answer has begun.
-                self._expect_continue = False
-                if not self._response.head_sent:
-                    await self._connection.send(CONTINUE)
-            more = await self._connection.receive()
-            if not more:
-                raise DisconnectedError("the client closed the connection in the middle of the body")
-            self._reader.receive_data(more)
+    @property
+    def chunk_left(self) -> int:
+        return self._reader.chunk_left
+
+    async def receive(self, timeout: float | None = None) -> bytes:
+        while (data := self.receive_nowait()) is None:
+            if self._continue:
+                await self._connection.send(self._continue)
+                self._continue = b""
+            self._take_in(await self._connection.receive(timeout))
         return data
+
+    def receive_nowait(self) -> bytes | None:
+        while (data := self._reader.next_body()) is None:
+            if self._continue:
+                # RFC 9110, 10.1.1: only when the app wants the body, and not after an answer has begun.
+                sent = len(self._continue)
+                if not self._response.head_sent:
+                    sent = self._connection.send_nowait(self._continue)
+                self._continue = self._continue[sent:]
+            more = self._connection.receive_ready()
+            if more is None:
+                return None
+            self._take_in(more)
+        return data
+
+    def _take_in(self, more: bytes) -> None:
+        if not more:
+            raise DisconnectedError("the client closed the connection in the middle of the body")
+        self._reader.receive_data(more)

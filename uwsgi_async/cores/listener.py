@@ -122,6 +122,8 @@ class Acceptor(ABC):
 class SocketAcceptor(Acceptor):
     """Accepts connections from one listening socket."""
 
+    _make: type[Connection] = Connection
+
     def __init__(
         self,
         sock: socket.socket,
@@ -138,5 +140,5 @@ class SocketAcceptor(Acceptor):
         sock.setblocking(False)
         if self._is_tcp:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection = Connection(sock, address[0] if self._is_tcp else "", self._protocol, self._pool)
+        connection = self._make(sock, address[0] if self._is_tcp else "", self._protocol, self._pool)
         self._pool.enqueue(connection)  # its first bytes are mostly there already

@@ -1,15 +1,15 @@
 """One request: its vars, its body, and what the app may ask for or note about it.
 
-What lives here: `Request` and `RequestBody`. What does not: how bytes arrive (`connection`), what a protocol's
-packets look like (`wire`), the answer (`response`).
+What lives here: `Request`, `RequestBody`, and `BodySource`, which the protocols give to it. What does not: how bytes
+arrive (`connection`), what a protocol's packets look like (`wire`), the answer (`response`).
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Protocol
 
-from uwsgi_async.errors import BadRequestError, DisconnectedError, PeerError
+from uwsgi_async.errors import BadRequestError, ChunkedInputError, DisconnectedError, PeerError
 from uwsgi_async.wire.vars import Vars
 
 if TYPE_CHECKING:
@@ -58,6 +58,20 @@ class Request:
         return self.core.poller.time() - self.started
 
 
+class BodySource(Protocol):
+    """Where the bytes of a body come from: a protocol's reader and the connection."""
+
+    @property
+    def chunk_left(self) -> int:
+        """The bytes of the current chunk that were not handed in yet; 0 at its end, and for a body without chunks."""
+
+    async def receive(self, timeout: float | None = None) -> bytes:
+        """Wait for bytes; b"" is the end of the body, or of the connection. ``timeout``: as of `Connection.receive`."""
+
+    def receive_nowait(self) -> bytes | None:
+        """Return what is there, None when nothing is. Raises as `receive`."""
+
+
 class RequestBody:
     """A request's body, read while it arrives.
 
@@ -75,7 +89,7 @@ class RequestBody:
         "_data",
         "_more",
         "_position",
-        "_receive",
+        "_source",
         "complete",
         "length",
         "limit",
@@ -83,8 +97,8 @@ class RequestBody:
         "received",
     )
 
-    def __init__(self, receive: Callable[[], Awaitable[bytes]] | None, length: int | None, limit: int) -> None:
-        self._receive = receive
+    def __init__(self, source: BodySource | None, length: int | None, limit: int) -> None:
+        self._source = source
         self._data = b""
         self._position = 0
         self._more: list[bytes] = []
@@ -92,7 +106,7 @@ class RequestBody:
         self.length = length
         self.limit = limit
         self.received = 0
-        self.complete = receive is None
+        self.complete = source is None
         self.read_error = False
 
     def __repr__(self) -> str:
@@ -141,6 +155,39 @@ class RequestBody:
             await self._fill()
         return self._take(self._available)
 
+    async def read_chunk(self, limit: int, timeout: float | None = None) -> bytes:
+        """Return the next chunk as the client has framed it; b"" at the end. Of a body without chunks: what is there.
+
+        ``timeout``: seconds that the client may be silent; None is the option socket-timeout. A chunk of more than
+        ``limit`` bytes is a `ChunkedInputError`, and so is what is no chunk. What has come of a chunk is kept when an
+        error or a cancellation ends the wait.
+        """
+        while (chunk := self._chunk(limit)) is None:
+            await self._fill(timeout)
+        return chunk
+
+    def read_chunk_nowait(self, limit: int) -> bytes | None:
+        """Return what `read_chunk` would if no waiting is needed for it, else None. Raises as `read_chunk`."""
+        while (chunk := self._chunk(limit)) is None:
+            assert self._source is not None
+            try:
+                data = self._source.receive_nowait()
+            except PeerError:
+                self.read_error = True
+                raise
+            if data is None:
+                return None
+            self._keep(data)
+        return chunk
+
+    def _chunk(self, limit: int) -> bytes | None:
+        left = 0 if self._source is None else self._source.chunk_left
+        if self._available + left > limit:
+            raise ChunkedInputError(413, f"a chunk is larger than {limit} bytes (option chunked-input-limit)")
+        if self.complete or (self._available and not left):
+            return self._take(self._available)
+        return None
+
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Iterate over the lines, as PEP 3333 says for ``wsgi.input``."""
         while line := await self.readline():
@@ -169,13 +216,17 @@ class RequestBody:
             self._data, self._position = b"", 0
         return data
 
-    async def _fill(self) -> None:
-        assert self._receive is not None
+    async def _fill(self, timeout: float | None = None) -> None:
+        assert self._source is not None
         try:
-            data = await self._receive()
+            data = await self._source.receive(timeout)
         except PeerError:
             self.read_error = True
             raise
+        self._keep(data)
+
+    def _keep(self, data: bytes) -> None:
+        """Take in what the source has handed in; b"" is the end."""
         if not data:
             self.complete = True
             if self.length is not None and self.received < self.length:

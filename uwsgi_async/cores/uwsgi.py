@@ -18,6 +18,7 @@ from uwsgi_async.cores.serving import Service, serve_request
 from uwsgi_async.cores.websocket import WebSocket
 from uwsgi_async.errors import BadRequestError, DisconnectedError, PeerTimeoutError
 from uwsgi_async.options.settings import PacketOptions
+from uwsgi_async.wire.http.chunked import ChunkedDecoder
 from uwsgi_async.wire.uwsgi import Packet, PacketReader, decode_vars
 from uwsgi_async.wire.websocket import offers_websocket
 
@@ -45,12 +46,18 @@ class PacketHandler(Protocol):
 class UwsgiProtocol:
     """Serves the uwsgi protocol as nginx speaks it. Source: uWSGI's page "The uwsgi Protocol".
 
-    ``handlers``: by the modifier1 that each is for.
+    ``handlers``: by the modifier1 that each is for. ``max_chunk_overhead``: bytes of chunk extensions and trailers,
+    where a front end hands in a body in its chunks.
     """
 
     def __init__(
-        self, options: PacketOptions, service: Service, handlers: Mapping[int, PacketHandler] | None = None
+        self,
+        options: PacketOptions,
+        service: Service,
+        handlers: Mapping[int, PacketHandler] | None = None,
+        max_chunk_overhead: int = 0,
     ) -> None:
+        self._max_chunk_overhead = max_chunk_overhead
         self._options = options
         self._service = service
         self._handlers = handlers or {}
@@ -126,11 +133,19 @@ class UwsgiProtocol:
             connection.send_nowait(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n")
             raise BadRequestError(413, f"the body is larger than {limit} bytes (option limit-post)")
         response = Response(connection, False, False, vars.get("REQUEST_METHOD") == "HEAD", False)
-        receive = _BodySource(connection, reader.take_rest(), length).receive if length else None
-        request = Request(vars, RequestBody(receive, length, limit), response, connection, core)
         if not length and offers_websocket(vars):
+            request = Request(vars, RequestBody(None, 0, limit), response, connection, core)
             request.websocket = WebSocket(request, reader.take_rest, self._service.websockets)
-        return request
+            return request
+        return Request(vars, self._body(connection, vars, length, reader.take_rest()), response, connection, core)
+
+    def _body(self, connection: Connection, vars: dict[str, str], length: int, rest: bytes) -> RequestBody:
+        limit = self._service.limit_post
+        if length:
+            return RequestBody(_BodySource(connection, rest, length), length, limit)
+        if "CONTENT_LENGTH" in vars or vars.get("HTTP_TRANSFER_ENCODING", "").lower() != "chunked":
+            return RequestBody(None, 0, limit)
+        return RequestBody(_ChunkedSource(connection, rest, ChunkedDecoder(self._max_chunk_overhead)), None, limit)
 
 
 def _content_length(vars: dict[str, str]) -> int:
@@ -145,17 +160,62 @@ class _BodySource:
 
     __slots__ = ("_connection", "_left", "_rest")
 
+    chunk_left = 0
+
     def __init__(self, connection: Connection, rest: bytes, length: int) -> None:
         self._connection = connection
         self._rest = rest
         self._left = length
 
-    async def receive(self) -> bytes:
-        data, self._rest = self._rest, b""
+    async def receive(self, timeout: float | None = None) -> bytes:
+        return self._limited(self._rest or await self._connection.receive(timeout))
+
+    def receive_nowait(self) -> bytes | None:
+        data = self._rest or self._connection.receive_ready()
+        return None if data is None else self._limited(data)
+
+    def _limited(self, data: bytes) -> bytes:
+        self._rest = b""
         if not data:
-            data = await self._connection.receive()
-            if not data:
-                raise DisconnectedError("the client closed the connection in the middle of the body")
+            raise DisconnectedError("the client closed the connection in the middle of the body")
         data = data[: self._left]
         self._left -= len(data)
         return data
+
+
+class _ChunkedSource:
+    """Hands in a body that has come in its chunks: from uWSGI's HTTP router with http-raw-body, for one."""
+
+    __slots__ = ("_buffer", "_connection", "_decoder")
+
+    def __init__(self, connection: Connection, rest: bytes, decoder: ChunkedDecoder) -> None:
+        self._connection = connection
+        self._buffer = rest
+        self._decoder = decoder
+
+    @property
+    def chunk_left(self) -> int:
+        return self._decoder.chunk_left
+
+    async def receive(self, timeout: float | None = None) -> bytes:
+        while (data := self._decode()) is None:
+            self._take_in(await self._connection.receive(timeout))
+        return data
+
+    def receive_nowait(self) -> bytes | None:
+        while (data := self._decode()) is None:
+            more = self._connection.receive_ready()
+            if more is None:
+                return None
+            self._take_in(more)
+        return data
+
+    def _decode(self) -> bytes | None:
+        data = self._decoder.decode(self._buffer, 0)
+        self._buffer = self._buffer[self._decoder.position :]
+        return data
+
+    def _take_in(self, more: bytes) -> None:
+        if not more:
+            raise DisconnectedError("the client closed the connection in the middle of the body")
+        self._buffer += more

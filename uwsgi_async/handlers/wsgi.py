@@ -75,7 +75,7 @@ class AsyncHandler:
         result = self._app(self._environ.make(request), MethodType(start_response, request))
         if type(result) is CoroutineType or inspect.isawaitable(result):
             result = await result
-        if type(result) is list and len(result) == 1 and type(result[0]) is bytes:
+        if type(result) is list and len(result) == 1 and type(result[0]) is bytes and not request.response.head_sent:
             rest = request.response.send_all_nowait(result[0])
             if rest:
                 await request.response.send_rest(rest)

@@ -40,7 +40,8 @@ class Start:
 
     With the descriptors of the `DynamicOptions` and of the log (`Collector.for_a_process`).
 
-    ``options``: values by the names of their fields. ``listeners``: fd, protocol, name, url and share of each.
+    ``options``: values by the names of their fields. ``listeners``: fd, protocol, name, url and share of each,
+    and the number of its certificates.
     ``handover``: the fds of its ends. ``files``: the values of each `OwnFile` of the instance. ``state``: what
     `SharedState.attach` needs. ``master``: its process id. ``reloads``: how many there have been.
     """

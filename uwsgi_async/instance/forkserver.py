@@ -28,6 +28,7 @@ from uwsgi_async.compat.uwsgi_module import UwsgiModule, installed, make_module
 from uwsgi_async.cores.handover import Handover
 from uwsgi_async.errors import UwsgiAsyncError
 from uwsgi_async.handlers.mounts import Apps
+from uwsgi_async.instance.certificates import Tls, load_certificates
 from uwsgi_async.instance.channel import Channel, End, Failed, Files, Fork, Hello, Loaded, Reopen, Start
 from uwsgi_async.instance.control import HelperProcess, ImportingProcess, WorkerProcess
 from uwsgi_async.instance.dynamic import DynamicOptions
@@ -76,7 +77,12 @@ def main(fd: int, board: int) -> int:
     except UwsgiAsyncError as error:
         channel.send(Failed(str(error)))
         return 1
-    listeners = [_listener(*listener) for listener in start.listeners]
+    try:
+        certificates = load_certificates(options.tls)
+    except UwsgiAsyncError as error:
+        channel.send(Failed(str(error)))
+        return 1
+    listeners = [_listener(certificates, *listener) for listener in start.listeners]
     state = SharedState.attach(start.state)
     for inherited in state.fds:
         os.set_inheritable(inherited, False)
@@ -214,8 +220,17 @@ def fork_orphan() -> bool:
     return True
 
 
-def _listener(fd: int, protocol: str, name: str, url: str | None, share: int) -> Listener:
-    return Listener(_take(fd), "http" if protocol == "http" else "uwsgi", name, url, share=share)
+def _listener(
+    certificates: Sequence[Tls], fd: int, protocol: str, name: str, url: str | None, share: int, tls: int | None
+) -> Listener:
+    return Listener(
+        _take(fd),
+        "http" if protocol == "http" else "uwsgi",
+        name,
+        url,
+        share=share,
+        tls=None if tls is None else certificates[tls],
+    )
 
 
 def _take(fd: int) -> socket.socket:

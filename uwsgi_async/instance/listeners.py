@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, NoReturn
 
 from uwsgi_async.errors import AddressError, BindError, OptionError
+from uwsgi_async.instance.certificates import Tls
 from uwsgi_async.instance.ownfile import OwnFile
 from uwsgi_async.wire.address import AbstractAddress, Address, FdAddress, TcpAddress, UnixAddress
 
@@ -41,6 +42,7 @@ class Listener:
     client on this machine reaches it, also when it listens at every address; None for uwsgi and UNIX sockets.
     ``file``: the socket file that was made for it; only the process that opened it removes it. ``share``: its number,
     from 1, among several at one address, between which the kernel divides the connections; 0 for one alone.
+    ``tls``: the certificates, where TLS is spoken.
     """
 
     sock: socket.socket
@@ -49,6 +51,7 @@ class Listener:
     url: str | None
     file: OwnFile | None = None
     share: int = 0
+    tls: Tls | None = None
     _opener: int = field(default_factory=os.getpid)
 
     def close(self) -> None:
@@ -68,13 +71,14 @@ def open_listener(
     chmod: str | None = None,
     chown: tuple[int, int] | None = None,
     share: int = 0,
+    tls: Tls | None = None,
 ) -> Listener:
     """Return the open listener of an address.
 
     ``backlog``: connections that the kernel queues. ``chmod``: mode of a UNIX socket's file in octal, e.g. "660";
     None leaves it to the umask. ``chown``: user and group of that file; -1 leaves the group. A socket of `FdAddress`
     keeps its own backlog; its file stays when it is closed. ``share``: the number of this socket among several that
-    share a TCP address (SO_REUSEPORT); 0 does not share.
+    share a TCP address (SO_REUSEPORT); 0 does not share. ``tls``: the certificates, to speak TLS.
 
     Raises `BindError` when the system refuses, `AddressError` when the address cannot be used as it is, `OptionError`
     when ``chmod`` is not a mode.
@@ -98,8 +102,8 @@ def open_listener(
             sock.close()
             _fail(address, error)
     sock.setblocking(False)
-    name, url = _describe(sock, protocol)
-    return Listener(sock, protocol, name, url, file, share if isinstance(address, TcpAddress) else 0)
+    name, url = _describe(sock, protocol, "http" if tls is None else "https")
+    return Listener(sock, protocol, name, url, file, share if isinstance(address, TcpAddress) else 0, tls)
 
 
 def listeners_of(worker: int, workers: int, listeners: Sequence[Listener]) -> list[Listener]:
@@ -225,14 +229,14 @@ def _adopt(address: FdAddress) -> socket.socket:
     return sock
 
 
-def _describe(sock: socket.socket, protocol: Protocol) -> tuple[str, str | None]:
+def _describe(sock: socket.socket, protocol: Protocol, scheme: str) -> tuple[str, str | None]:
     """The socket's name and URL."""
     where = sock.getsockname()
     if sock.family == socket.AF_UNIX:
         name = os.fsdecode(where)
         return (f"@{name[1:]}" if name.startswith("\0") else name), None
     host, port = where[:2]
-    url = f"http://{TcpAddress(_REACHABLE.get(host, host), port)}" if protocol == "http" else None
+    url = f"{scheme}://{TcpAddress(_REACHABLE.get(host, host), port)}" if protocol == "http" else None
     return str(TcpAddress(host, port)), url
 
 

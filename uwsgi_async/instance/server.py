@@ -30,18 +30,18 @@ from uwsgi_async.api.signals import using as using_signals
 from uwsgi_async.compat.uwsgi_module import UwsgiModule, installed, make_module
 from uwsgi_async.cores.connection import ConnectionProtocol
 from uwsgi_async.cores.handover import Handover, Taker
-from uwsgi_async.cores.http import HttpProtocol
 from uwsgi_async.cores.listener import Acceptor, SocketAcceptor
 from uwsgi_async.cores.pool import Pool, PoolStatistics
 from uwsgi_async.cores.portal import close_to_threads, open_to_threads, without_loop
 from uwsgi_async.cores.request import Request
 from uwsgi_async.cores.serving import Handler, Service
-from uwsgi_async.cores.uwsgi import UwsgiProtocol
+from uwsgi_async.cores.tls import TlsAcceptor
 from uwsgi_async.cores.websocket import WebSockets
 from uwsgi_async.errors import OptionError
 from uwsgi_async.fdwait.poller import open_poller
 from uwsgi_async.handlers.mounts import Apps
 from uwsgi_async.instance.calling import App, make_handler
+from uwsgi_async.instance.certificates import Tls, load_certificates, watch_certificates
 from uwsgi_async.instance.control import SingleProcess
 from uwsgi_async.instance.dynamic import DynamicOptions
 from uwsgi_async.instance.hooks import await_hook, call_hook, with_hook
@@ -50,7 +50,8 @@ from uwsgi_async.instance.information import magic_table, opt_of
 from uwsgi_async.instance.limits import wears_out
 from uwsgi_async.instance.listeners import Listener, Protocol, open_listener, systemd_fds
 from uwsgi_async.instance.mulethreads import MuleThreads
-from uwsgi_async.instance.packets import packet_handlers, rpc_of, served_modifiers
+from uwsgi_async.instance.packets import rpc_of, served_modifiers
+from uwsgi_async.instance.protocols import Place, make_protocols, place
 from uwsgi_async.instance.requestlog import RequestLog
 from uwsgi_async.instance.resources import bind_to_cpus
 from uwsgi_async.instance.signalling import SingleSignals
@@ -64,12 +65,8 @@ from uwsgi_async.options.build import build
 from uwsgi_async.options.declare import declarations
 from uwsgi_async.options.settings import Options
 from uwsgi_async.wire.address import Address, FdAddress, TcpAddress, parse_address
-from uwsgi_async.wire.http import Endpoint
 
 logger = logging.getLogger("uwsgi_async")
-
-_Place = tuple[Protocol, str]
-"""A protocol and the address that it is spoken at."""
 
 _NOT_FOR_RUN: Mapping[str, str] = {
     "load": "run() is given the app itself, so it loads none: leave this out",
@@ -167,9 +164,10 @@ async def run(
 
     ``app``: one app, or several by their mountpoints, such as ``{"": site, "/api": api}``. ``http`` and ``socket``:
     one address or several to serve HTTP and the uwsgi protocol at; port 0 takes a free one. Further keywords are
-    options by their names in docs/options.md, such as ``cores=100`` or ``harakiri=5.0`` (seconds), but not those that
-    say what to load, where the log goes, or how processes are called. Leaving the block stops accepting, lets requests
-    finish for ``grace`` seconds and cancels the rest. Raises `OptionError`, `AddressError`, `BindError`.
+    options by their names in docs/options.md, such as ``cores=100``, ``harakiri=5.0`` (seconds), or
+    ``https="127.0.0.1:0", certificate="server.pem", certificate_key="server.key"``, but not those that say what to
+    load, where the log goes, or how processes are called. Leaving the block stops accepting, lets requests finish for
+    ``grace`` seconds and cancels the rest. Raises `OptionError`, `AddressError`, `BindError`.
     """
     if http:
         options["http_socket"] = http
@@ -304,13 +302,16 @@ async def serve_apps(
             pool = Pool(options.cores, poller, tasks)
             stack.callback(_close_connections, pool)
             service = _service(options, _handler(apps, options), on_end)
-            protocols = _protocols(options, listeners, service)
+            protocols = make_protocols(options, listeners, service)
             acceptors = _accept(listeners, protocols, pool, handover, leads)
             if options.cores.blocking_limit > 0:
                 watchdog = Watchdog(poller, options.cores.blocking_limit)
                 stack.callback(watchdog.stop)
             for each in beside:
                 tasks.start_soon(each)
+            certificates = [listener.tls for listener in listeners if listener.tls is not None]
+            if certificates:
+                tasks.start_soon(watch_certificates, certificates)
             server = Server(listeners, pool, acceptors, service, stats=stats, snmp=snmp)
             try:
                 yield server
@@ -333,10 +334,16 @@ def open_listeners(options: Options, stack: ExitStack) -> list[Listener]:
     """Open every socket that the options name; ``stack`` closes them. Raises `OptionError` when there is none."""
     listeners: list[Listener] = []
 
-    def add(address: Address, protocol: Protocol, share: int = 0) -> Listener:
+    def add(address: Address, protocol: Protocol, share: int = 0, tls: Tls | None = None) -> Listener:
         sockets = options.sockets
         listener = open_listener(
-            address, protocol=protocol, backlog=sockets.listen, chmod=sockets.chmod_socket, chown=owner, share=share
+            address,
+            protocol=protocol,
+            backlog=sockets.listen,
+            chmod=sockets.chmod_socket,
+            chown=owner,
+            share=share,
+            tls=tls,
         )
         stack.callback(listener.close)
         listeners.append(listener)
@@ -348,11 +355,15 @@ def open_listeners(options: Options, stack: ExitStack) -> list[Listener]:
         _add_shared(add, parse_address(text), "http", options)
     for text in options.sockets.socket:
         _add_shared(add, parse_address(text), "uwsgi", options)
+    for tls in load_certificates(options.tls):
+        _add_shared(partial(add, tls=tls), parse_address(tls.socket.address), tls.socket.protocol, options)
     for fd in systemd_fds():
         if not any(listener.sock.fileno() == fd for listener in listeners):
             add(FdAddress(fd), "http")
     if not listeners:
-        raise OptionError("there is no socket to serve: give one with http-socket or socket, such as 127.0.0.1:8000")
+        raise OptionError(
+            "there is no socket to serve: give one with http-socket, https or socket, such as 127.0.0.1:8000"
+        )
     return listeners
 
 
@@ -405,38 +416,17 @@ def _service(options: Options, handler: Handler, on_end: Callable[[Request], Non
     return Service(handler, limit, log, log.always, WebSockets(options.websockets), on_end, wears)
 
 
-def _protocols(options: Options, listeners: Sequence[Listener], service: Service) -> dict[_Place, ConnectionProtocol]:
-    """Return what serves the connections of each address.
-
-    In the same order in every worker of an instance, though each may have other shares of an address than the rest.
-    """
-    protocols: dict[_Place, ConnectionProtocol] = {}
-    for listener in listeners:
-        if _place(listener) in protocols:
-            continue  # another share of this address
-        if listener.protocol == "http":
-            address = listener.sock.getsockname()
-            port = str(address[1]) if isinstance(address, tuple) else ""
-            protocols[_place(listener)] = HttpProtocol(Endpoint(options.http, socket.gethostname(), port), service)
-        else:
-            handlers = packet_handlers(options, listener)
-            protocols[_place(listener)] = UwsgiProtocol(options.packet, service, handlers)
-    return protocols
-
-
-def _place(listener: Listener) -> _Place:
-    return listener.protocol, listener.name
-
-
 def _accept(
     listeners: Sequence[Listener],
-    protocols: Mapping[_Place, ConnectionProtocol],
+    protocols: Mapping[Place, ConnectionProtocol],
     pool: Pool,
     handover: Handover | None,
     leads: Callable[[int], bool] | None,
 ) -> list[Acceptor]:
     acceptors: list[Acceptor] = [
-        SocketAcceptor(listener.sock, protocols[_place(listener)], pool, None if listener.share else leads)
+        (SocketAcceptor if listener.tls is None else TlsAcceptor)(
+            listener.sock, protocols[place(listener)], pool, None if listener.share else leads
+        )
         for listener in listeners
     ]
     if handover is not None:

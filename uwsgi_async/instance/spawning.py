@@ -328,7 +328,7 @@ class ForkServer:
         return Start(
             options=_values(self._options),
             listeners=[
-                [each.sock.fileno(), each.protocol, each.name, each.url, each.share]
+                [each.sock.fileno(), each.protocol, each.name, each.url, each.share, each.tls and each.tls.number]
                 for each in self._holdings.listeners
             ],
             handover=self._holdings.handover.filenos(),

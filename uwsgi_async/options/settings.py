@@ -23,6 +23,7 @@ from uwsgi_async.options.snmp import SnmpOptions
 from uwsgi_async.options.spooling import SpoolerOptions
 from uwsgi_async.options.stats import StatsOptions
 from uwsgi_async.options.system import SystemOptions
+from uwsgi_async.options.tls import TlsOptions
 from uwsgi_async.options.websockets import WebSocketOptions
 
 SECONDS = 1.0
@@ -169,6 +170,16 @@ class CoreOptions:
         unit="seconds",
         help="longest wait for the next bytes of a request's body, or for a client to take bytes of a response",
         minimum=0.001,
+    )
+    chunked_input_limit: int = option(
+        1 * MIB, "chunked-input-limit", unit="bytes", help="largest chunk that chunked_read returns", minimum=1
+    )
+    chunked_input_timeout: float = option(
+        0.0,
+        "chunked-input-timeout",
+        unit="seconds",
+        help="longest wait of chunked_read for the next bytes; 0 = the same as socket-timeout",
+        minimum=0,
     )
     grace: float = option(
         60 * SECONDS,
@@ -425,6 +436,7 @@ class Options:
     """One dataclass per subsystem: made by `commandline.parse` or `uwsgi_async.run`, taken apart in `instance`."""
 
     sockets: SocketOptions = field(default_factory=SocketOptions)
+    tls: TlsOptions = field(default_factory=TlsOptions)
     http: HttpOptions = field(default_factory=HttpOptions)
     packet: PacketOptions = field(default_factory=PacketOptions)
     cores: CoreOptions = field(default_factory=CoreOptions)

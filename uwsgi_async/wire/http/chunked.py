@@ -31,6 +31,11 @@ class ChunkedDecoder:
         self._step: _Step = ChunkedDecoder._read_size
         self.position = 0
 
+    @property
+    def chunk_left(self) -> int:
+        """The bytes of the current chunk that are still to come; 0 when what was decoded last was its end."""
+        return self._remaining
+
     def decode(self, buffer: bytes | bytearray, position: int) -> bytes | None:
         """Return the next bytes of the body, b"" at its end, or None if more bytes are needed.
 

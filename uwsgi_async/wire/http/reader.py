@@ -3,6 +3,7 @@
 The reader finds where a head ends, where a body ends, and what is too large; the parsers only see whole heads.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from uwsgi_async.errors import BadRequestError, UsageError
@@ -32,12 +33,21 @@ _PARSERS: dict[str, FieldsParser] = {"httptools": by_httptools.parse_fields, "h1
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """What the readers of a listener share: its options, its name for SERVER_NAME and SERVER_PORT, its memory."""
+    """What the readers of a listener share: its options, its name for SERVER_NAME and SERVER_PORT, its memory.
+
+    ``extra``: further variables of all its requests, such as HTTPS.
+    """
 
     options: HttpOptions
     server_name: str = ""
     server_port: str = ""
     memory: HeadMemory = field(default_factory=HeadMemory)
+    extra: Mapping[str, str] = field(default_factory=dict)
+    given: dict[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        given = {"SERVER_NAME": self.server_name, "SERVER_PORT": self.server_port, **self.extra}
+        object.__setattr__(self, "given", given)
 
 
 class HttpReader:
@@ -80,6 +90,11 @@ class HttpReader:
     def in_head(self) -> bool:
         """True while bytes of an incomplete head are buffered."""
         return not self._in_body and self._position < len(self._buffer)
+
+    @property
+    def chunk_left(self) -> int:
+        """The bytes of the current chunk that `next_body` has not returned yet; 0 for a body without chunks."""
+        return 0 if self._chunks is None else self._chunks.chunk_left
 
     def receive_data(self, data: bytes) -> None:
         """Take bytes that came over the connection."""
@@ -248,8 +263,7 @@ def parse_head(raw: bytes, endpoint: Endpoint, peer: str) -> RequestHead:
     judge(head, environ)
     if authority is not None:
         environ["HTTP_HOST"] = authority
-    environ["SERVER_NAME"] = endpoint.server_name
-    environ["SERVER_PORT"] = endpoint.server_port
+    environ |= endpoint.given
     environ["REMOTE_ADDR"] = peer
     head.vars = Vars(environ)
     return head
