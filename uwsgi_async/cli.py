@@ -89,8 +89,7 @@ def _start(resolution: Resolution, words: Sequence[str], surroundings: Surroundi
             name_process(options.names, MASTER if with_master else "uWSGI worker 1")
             if with_master:
                 read_again = partial(surroundings.enter_again, partial(_read_again, words, log))
-                # It runs no user code: any event loop will do.
-                anyio.run(run_master, options, logs, read_again, launch)
+                run_master(options, logs, read_again, launch)
             else:
                 logs.read_streams()
                 backend = "trio" if options.loop.trio else "asyncio"

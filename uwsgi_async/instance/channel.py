@@ -11,6 +11,7 @@ import dataclasses
 import errno
 import json
 import mmap
+import select
 import socket
 from array import array
 from collections.abc import Iterable
@@ -23,8 +24,8 @@ from uwsgi_async.errors import BrokenError
 from uwsgi_async.signals.messages import BY_CODE, FromProcess, Numbers, ToProcess
 
 _LARGEST = 256 * 1024  # bytes of one message; the kernel takes about 200 KiB
-_MOST_FDS = 8
-_ROOM_FOR_FDS = socket.CMSG_LEN(_MOST_FDS * array("i").itemsize)
+MOST_FDS = 8  # in one message
+_ROOM_FOR_FDS = socket.CMSG_LEN(MOST_FDS * array("i").itemsize)
 # The kernel is short of something: memory, or the count of file descriptors on their way.
 _LATER = frozenset({errno.ENOBUFS, errno.ENOMEM, errno.ETOOMANYREFS})
 
@@ -32,6 +33,17 @@ _LATER = frozenset({errno.ENOBUFS, errno.ENOMEM, errno.ETOOMANYREFS})
 @dataclass(frozen=True, slots=True)
 class Begin:
     """Master to zygote, with a fork server's end of a channel and the fd of its scoreboard: fork it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Master to zygote, with as many file descriptors: hold them under these numbers, for all fork servers.
+
+    ``above``: a number that none of these messages names, nor a larger one.
+    """
+
+    numbers: list[int]
+    above: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +197,7 @@ class Sources:
 
 Message = (
     Begin
+    | Hold
     | Start
     | Loaded
     | Failed
@@ -275,6 +288,12 @@ class Channel:
                 return self._receive()[0]
             except BlockingIOError:
                 await anyio.wait_readable(self._sock)
+
+    def wait_blocking(self) -> None:
+        """Wait until there is something to receive, or the other end is closed, in a process without an event loop."""
+        poll = select.poll()  # not select(2), which refuses a large fd
+        poll.register(self._sock, select.POLLIN)
+        poll.poll()
 
     def receive_blocking(self) -> tuple[Message | None, list[int]]:
         """The same for a process without an event loop; returns also the file descriptors that came along."""

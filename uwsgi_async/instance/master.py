@@ -36,7 +36,7 @@ from uwsgi_async.instance.server import open_listeners
 from uwsgi_async.instance.signalling import make_router
 from uwsgi_async.instance.snmp import make_server, open_snmp
 from uwsgi_async.instance.sources import WatchedSources
-from uwsgi_async.instance.spawning import Holdings, Zygote
+from uwsgi_async.instance.spawning import Holdings, Zygote, fork_zygote
 from uwsgi_async.instance.standing import take_place, write_pidfile
 from uwsgi_async.instance.state import SharedState
 from uwsgi_async.instance.statistics.collect import collect
@@ -52,8 +52,8 @@ logger = logging.getLogger("uwsgi_async")
 _PATIENCE = 10.0  # seconds after which a reload that does not come to its end gives way to another
 
 
-async def run_master(options: Options, logs: ProcessLogs, read_options: Callable[[], Options], launch: Launch) -> None:
-    """Run an instance with a master until it is told to stop.
+def run_master(options: Options, logs: ProcessLogs, read_options: Callable[[], Options], launch: Launch) -> None:
+    """Run an instance with a master until it is told to stop. It has an event loop of its own: any kind will do.
 
     ``logs``: of this process. ``read_options``: called at each reload, for options that have changed. ``launch``: is
     told of the start. Raises `UwsgiAsyncError` when the instance cannot be started: then nothing is left running.
@@ -66,25 +66,32 @@ async def run_master(options: Options, logs: ProcessLogs, read_options: Callable
         files = [listener.file for listener in opened if listener.file is not None]
         files += take_place(options, stack)
         faces += open_local_stats(stack)
+        first = fork_zygote(options.loop.name)  # before there are threads, a loop, and databases that do not survive it
+        if first is not None:
+            stack.callback(first.channel.close)
         state = SharedState.create(options)
         stack.callback(state.close)
         handover = Handover.create()
         stack.callback(handover.close)
         sockets = [listener.sock.fileno() for listener in listeners]
-        zygote = Zygote([*sockets, *handover.filenos(), *state.fds], options.loop.name)
+        zygote = Zygote(first, [*sockets, *handover.filenos(), *state.fds], options.loop.name)
         stack.callback(zygote.close)
         adopt_descendants()
         if options.system.daemonize is not None:
             launch.report()
-        holdings = Holdings(listeners, handover, files, state, Collector(logs), zygote, make_router(options))
-        master = Master(options, holdings, Rotator(logs, options.loggers), read_options)
-        controls = Controls(options, master, stack)
-        files += controls.files  # the same list as in holdings: the guardian removes them
-        stack.callback(_remove, files)
-        state.observe(master.glance)
-        snmp = make_server(snmp_socket, state, master.glance)
-        stats = StatsServer(options.stats, faces, master)
-        await master.run(launch, controls, [stats.run] if snmp is None else [stats.run, snmp.run])
+
+        async def run() -> None:
+            holdings = Holdings(listeners, handover, files, state, Collector(logs), zygote, make_router(options))
+            master = Master(options, holdings, Rotator(logs, options.loggers), read_options)
+            controls = Controls(options, master, stack)
+            files.extend(controls.files)  # the same list as in holdings: the guardian removes them
+            stack.callback(_remove, files)
+            state.observe(master.glance)
+            snmp = make_server(snmp_socket, state, master.glance)
+            stats = StatsServer(options.stats, faces, master)
+            await master.run(launch, controls, [stats.run] if snmp is None else [stats.run, snmp.run])
+
+        anyio.run(run)
 
 
 class Master:

@@ -1,7 +1,7 @@
 """The fork server of a generation, seen from the master: started, asked for workers, replaced when it dies.
 
-What lives here: `ForkServer`, and `Zygote`, which it is forked from. What does not: what happens inside them
-(`forkserver`, `zygote`), the workers (`keeper`).
+What lives here: `ForkServer`, and `Zygote`, which it is forked from; `fork_zygote`. What does not: what happens inside
+them (`forkserver`, `zygote`), the workers (`keeper`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, field, fields
-from typing import Any
+from types import ModuleType
+from typing import Any, NoReturn
 
 import anyio
 
@@ -23,6 +24,7 @@ from uwsgi_async.cores.handover import Handover
 from uwsgi_async.errors import AppLoadError, BrokenError, UwsgiAsyncError
 from uwsgi_async.instance.backoff import Backoff
 from uwsgi_async.instance.channel import (
+    MOST_FDS,
     Begin,
     Channel,
     End,
@@ -30,6 +32,7 @@ from uwsgi_async.instance.channel import (
     Files,
     Fork,
     Hello,
+    Hold,
     Loaded,
     Reopen,
     Sources,
@@ -59,18 +62,20 @@ _RETRY = 0.5  # seconds; until the machine has what was missing for a fork
 class Zygote:
     """The process that fork servers are forked from (`zygote`).
 
-    It is started by the first `begin`, and again if it has died.
+    The first one is a fork of this process (`fork_zygote`): it need not import anything anew. If it has died, or if
+    environment or directory are others, another one is started, as a program.
 
-    ``inherited``: file descriptors that all fork servers shall have, under the same numbers. ``loop``: "asyncio",
-    "trio" or "uvloop": what the workers are going to need.
+    ``first``: the fork; None to begin with a program. ``held``: file descriptors that all fork servers shall have,
+    under the same numbers. ``loop``: "asyncio", "trio" or "uvloop": what the workers are going to need.
     """
 
-    def __init__(self, inherited: Sequence[int], loop: str) -> None:
-        self._inherited = inherited
+    def __init__(self, first: ForkedZygote | None, held: Sequence[int], loop: str) -> None:
+        self._first = first
+        self._held = held
         self._loop = loop
         self._channel: Channel | None = None
         self._child: Child | None = None
-        self._surroundings: tuple[object, ...] = ()
+        self._surroundings = surroundings()
 
     def __repr__(self) -> str:
         return f"<Zygote {'not started' if self._channel is None else self._channel!r}>"
@@ -85,22 +90,32 @@ class Zygote:
 
         It has the environment and the directory that this process has now. ``reaper``: of this process's children.
         """
-        surroundings = _surroundings()
-        current = self._channel is not None and surroundings == self._surroundings
+        now = surroundings()
+        if self._first is not None:
+            first, self._first = self._first, None
+            self._take(first.channel, first.pid, reaper)
+        current = self._channel is not None and now == self._surroundings
         if current and self._channel is not None and self._channel.send(Begin(), channel.fileno(), board.fd):
             return
         self.close()
-        self._surroundings = surroundings
+        self._surroundings = now
         try:
             ours, theirs = pair()
-            self._channel = Channel(ours)
             with theirs:
-                self._child = reaper.adopt(self._spawn(theirs.fileno()))
+                self._take(Channel(ours), self._spawn(theirs.fileno()), reaper)
         except OSError as error:
             self.close()
             raise BrokenError(f"a fork server cannot be started: {error.strerror}") from error
+        assert self._channel is not None
         if not self._channel.send(Begin(), channel.fileno(), board.fd):
             raise BrokenError("a fork server cannot be started: the zygote has died at its start")
+
+    def _take(self, channel: Channel, pid: int, reaper: Reaper) -> None:
+        self._channel, self._child = channel, reaper.adopt(pid)
+        logger.info("spawned the zygote (pid: %d)", pid)
+        for at in range(0, len(self._held), MOST_FDS):
+            numbers = self._held[at : at + MOST_FDS]
+            channel.send(Hold(list(numbers), above=max(self._held) + 1), *numbers)
 
     def reopen_log(self, console: int) -> None:
         """Let the process print to the log that is behind ``console`` now."""
@@ -109,6 +124,8 @@ class Zygote:
 
     def close(self) -> None:
         """Let the process end. The fork servers do not need it."""
+        if self._first is not None:
+            self._first.channel.close()
         if self._channel is not None:
             self._channel.close()
             self._channel = None
@@ -126,16 +143,63 @@ class Zygote:
             await _bury(self._child)
 
     def _spawn(self, channel: int) -> int:
-        inherited = [channel, *self._inherited]
-        for fd in inherited:
-            os.set_inheritable(fd, True)
+        os.set_inheritable(channel, True)
+        return os.posix_spawn(sys.executable, zygote_command(channel, self._loop), os.environ)
+
+
+@dataclass(frozen=True, slots=True)
+class ForkedZygote:
+    """A zygote that is a fork of this process, and the master's end of its channel."""
+
+    pid: int
+    channel: Channel
+
+
+def fork_zygote(loop: str) -> ForkedZygote | None:
+    """Fork the zygote from this process, before it has an event loop or threads; None when the system refuses.
+
+    The fork has everything that this process has imported, in the same memory, but none of its files.
+    """
+    try:
+        ours, theirs = pair()
+    except OSError:
+        return None  # it is tried again, as a program, and told if that fails too
+    with theirs:
+        sys.stdout.flush()
         try:
-            pid = os.posix_spawn(sys.executable, zygote_command(channel, self._loop), os.environ)
-        finally:
-            for fd in inherited:
-                os.set_inheritable(fd, False)
-        logger.info("spawned the zygote (pid: %d)", pid)
-        return pid
+            pid = os.fork()
+        except OSError:
+            ours.close()
+            return None
+        if not pid:
+            _be_zygote(theirs.fileno(), loop)
+    return ForkedZygote(pid, Channel(ours))
+
+
+def _be_zygote(channel: int, loop: str) -> NoReturn:
+    """Never return through the frames of the master: what they hold shall not be closed here a second time."""
+    status = 1
+    try:
+        close_all_but(channel)
+        sys.argv[:] = ["-c"]
+        sys.modules["__main__"] = ModuleType("__main__")  # as in the program that a later one is
+        from uwsgi_async.instance.zygote import main  # while the master goes on, which does not need it
+
+        status = main(channel, loop)
+    except Exception:
+        logger.exception("the zygote has failed")
+    finally:
+        os._exit(status)
+
+
+def close_all_but(kept: int) -> None:
+    """Close all file descriptors but one and the standard streams, as a new program would find them."""
+    for number in sorted(map(int, os.listdir("/proc/self/fd"))):
+        if number > 2 and number != kept:
+            try:
+                os.close(number)
+            except OSError:
+                pass  # the one of the listing
 
 
 class _NeverBegunError(Exception):
@@ -354,7 +418,7 @@ def _values(options: Options) -> dict[str, Any]:
     return values
 
 
-def _surroundings() -> tuple[object, ...]:
+def surroundings() -> tuple[object, ...]:
     """What a process inherits from this one: the environment and the directory, whatever its name is."""
     here = os.stat(os.curdir)
     return dict(os.environ), here.st_dev, here.st_ino
