@@ -67,8 +67,10 @@ def test_a_worker_that_uses_too_much_memory_is_replaced(place: Path) -> None:
 
 def test_evil_reload_kills_a_worker_that_uses_too_much_memory(place: Path) -> None:
     with instance(place, "--evil-reload-on-rss", "100") as process:
-        old = ask(process, "/grow")["pid"]
+        old = ask(process)["pid"]
+        grown = Client(process, "/grow")  # it may be killed before it has answered
         process.wait_for(rf"worker 1 \(pid: {old}\): its memory is \d+ MB \(option evil-reload-on-rss\): killing it")
+        grown.join()
         process.wait_for("Respawned worker 1")
         assert ask(process)["pid"] != old
 
