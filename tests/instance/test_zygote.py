@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.instance.harness import ask, await_reload, change, hang_up, instance, pid_of
-from uwsgi_async.instance import spawning
 from uwsgi_async.instance.channel import MOST_FDS, Channel, End, Hold, pair
+from uwsgi_async.instance.prefork import fork_zygote
 from uwsgi_async.instance.zygote import hold
 
 
@@ -47,7 +47,7 @@ def test_where_it_cannot_be_forked_it_is_a_program(monkeypatch: pytest.MonkeyPat
         raise OSError
 
     monkeypatch.setattr(os, "fork", refuse)
-    assert spawning.fork_zygote("asyncio") is None
+    assert fork_zygote("asyncio") is None
 
 
 def test_descriptors_are_held_under_the_numbers_that_others_have_at_the_moment() -> None:

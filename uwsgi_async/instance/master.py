@@ -30,13 +30,14 @@ from uwsgi_async.instance.logs.process import ProcessLogs
 from uwsgi_async.instance.logs.rotator import Rotator
 from uwsgi_async.instance.notify import Notifier
 from uwsgi_async.instance.ownfile import OwnFile
+from uwsgi_async.instance.prefork import fork_zygote
 from uwsgi_async.instance.reaper import Reaper, adopt_descendants
 from uwsgi_async.instance.scoreboard import Header, State
 from uwsgi_async.instance.server import open_listeners
 from uwsgi_async.instance.signalling import make_router
 from uwsgi_async.instance.snmp import make_server, open_snmp
 from uwsgi_async.instance.sources import WatchedSources
-from uwsgi_async.instance.spawning import Holdings, Zygote, fork_zygote
+from uwsgi_async.instance.spawning import Holdings, Zygote
 from uwsgi_async.instance.standing import take_place, write_pidfile
 from uwsgi_async.instance.state import SharedState
 from uwsgi_async.instance.statistics.collect import collect

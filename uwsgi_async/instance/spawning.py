@@ -1,7 +1,7 @@
 """The fork server of a generation, seen from the master: started, asked for workers, replaced when it dies.
 
-What lives here: `ForkServer`, and `Zygote`, which it is forked from; `fork_zygote`. What does not: what happens inside
-them (`forkserver`, `zygote`), the workers (`keeper`).
+What lives here: `ForkServer`, and `Zygote`, which it is forked from. What does not: what happens inside them
+(`forkserver`, `zygote`), how the first zygote is made (`prefork`), the workers (`keeper`).
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, field, fields
-from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any
 
 import anyio
 
@@ -62,7 +61,7 @@ _RETRY = 0.5  # seconds; until the machine has what was missing for a fork
 class Zygote:
     """The process that fork servers are forked from (`zygote`).
 
-    The first one is a fork of this process (`fork_zygote`): it need not import anything anew. If it has died, or if
+    The first one is a fork of this process (`prefork`): it need not import anything anew. If it has died, or if
     environment or directory are others, another one is started, as a program.
 
     ``first``: the fork; None to begin with a program. ``held``: file descriptors that all fork servers shall have,
@@ -153,53 +152,6 @@ class ForkedZygote:
 
     pid: int
     channel: Channel
-
-
-def fork_zygote(loop: str) -> ForkedZygote | None:
-    """Fork the zygote from this process, before it has an event loop or threads; None when the system refuses.
-
-    The fork has everything that this process has imported, in the same memory, but none of its files.
-    """
-    try:
-        ours, theirs = pair()
-    except OSError:
-        return None  # it is tried again, as a program, and told if that fails too
-    with theirs:
-        sys.stdout.flush()
-        try:
-            pid = os.fork()
-        except OSError:
-            ours.close()
-            return None
-        if not pid:
-            _be_zygote(theirs.fileno(), loop)
-    return ForkedZygote(pid, Channel(ours))
-
-
-def _be_zygote(channel: int, loop: str) -> NoReturn:
-    """Never return through the frames of the master: what they hold shall not be closed here a second time."""
-    status = 1
-    try:
-        close_all_but(channel)
-        sys.argv[:] = ["-c"]
-        sys.modules["__main__"] = ModuleType("__main__")  # as in the program that a later one is
-        from uwsgi_async.instance.zygote import main  # while the master goes on, which does not need it
-
-        status = main(channel, loop)
-    except Exception:
-        logger.exception("the zygote has failed")
-    finally:
-        os._exit(status)
-
-
-def close_all_but(kept: int) -> None:
-    """Close all file descriptors but one and the standard streams, as a new program would find them."""
-    for number in sorted(map(int, os.listdir("/proc/self/fd"))):
-        if number > 2 and number != kept:
-            try:
-                os.close(number)
-            except OSError:
-                pass  # the one of the listing
 
 
 class _NeverBegunError(Exception):
