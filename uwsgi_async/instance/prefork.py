@@ -1,7 +1,7 @@
 """The first zygote: a fork of the master from before it has an event loop, threads or databases.
 
-What lives here: `fork_zygote`. What does not: what it does (`zygote`), how the master talks to it and starts a later one
-(`spawning`).
+What lives here: `fork_zygote`. What does not: what it does (`zygote`), how the master talks to it and starts a later
+one (`spawning`).
 """
 
 from __future__ import annotations
