@@ -240,6 +240,35 @@ async def test_a_function_that_takes_too_long_is_cancelled(tmp_path: Path, caplo
     assert "the RPC function b'hang' took more than 0.05 s and was cancelled (harakiri)" in caplog.text
 
 
+async def test_a_server_that_ends_lets_a_call_come_to_its_result(tmp_path: Path) -> None:
+    began, release = anyio.Event(), anyio.Event()
+    results: list[bytes | None] = []
+
+    async def wait() -> bytes:
+        began.set()
+        await release.wait()
+        return b"released"
+
+    async def ask() -> None:
+        results.append(await uwsgi_async.rpc(path, "wait"))
+
+    async def release_when_it_ends(pool: Any) -> None:
+        while not pool.closing:  # noqa: ASYNC110 - a server tells nobody that it begins to end
+            await anyio.sleep(0.001)
+        for _ in range(10):
+            await anyio.wait_all_tasks_blocked()  # all that the end does without waiting has been done
+        release.set()
+
+    path = str(tmp_path / "rpc.sock")
+    async with anyio.create_task_group() as tasks:
+        async with uwsgi_async.run(app, socket=path) as server:
+            uwsgi_async.register_rpc("wait", wait)
+            tasks.start_soon(ask)
+            await began.wait()
+            tasks.start_soon(release_when_it_ends, server.pool)
+    assert results == [b"released"]
+
+
 async def test_plain_functions_run_in_threads_when_the_apps_do(tmp_path: Path) -> None:
     seen: list[bool] = []
 

@@ -59,6 +59,7 @@ class Pool:
     ``requests``, ``running_time`` (seconds) and ``bytes_sent`` (heads and bodies) count the requests that have ended.
     ``abandoned``: requests that were cancelled while their threads go on, and since when. ``worn``: why the app wants
     this process to be replaced, as the end of a sentence.
+    ``packets``: those that are handled now and are no requests, such as the calls of functions.
     ``longest_wait``: seconds that a readable connection waited for a core at most, in the pool's life.
     """
 
@@ -69,7 +70,7 @@ class Pool:
         self.connections: set[Connection] = set()
         self.ready: deque[Connection] = deque()
         self.cork = Cork(poller)
-        self.requests = self.bytes_sent = 0
+        self.requests = self.bytes_sent = self.packets = 0
         self.running_time = 0.0
         self.worn: str | None = None
         self.abandoned: dict[Request, float] = {}
@@ -97,8 +98,8 @@ class Pool:
 
     @property
     def busy(self) -> int:
-        """Cores that handle a request now."""
-        return sum(core.request is not None for core in self._cores)
+        """Cores that handle a request, or a packet that is none, now."""
+        return self.packets + sum(core.request is not None for core in self._cores)
 
     @property
     def cores(self) -> Sequence[Core]:

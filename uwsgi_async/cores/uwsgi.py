@@ -109,6 +109,7 @@ class UwsgiProtocol:
         return packet
 
     async def _handle(self, connection: Connection, packet: Packet, reader: PacketReader) -> None:
+        connection.pool.packets += 1  # so that the end of the server waits for it
         try:
             await self._handlers[packet.modifier1](connection, packet, reader.take_rest())
         except (DisconnectedError, PeerTimeoutError) as error:
@@ -116,6 +117,8 @@ class UwsgiProtocol:
         except BaseException:
             connection.close()
             raise
+        finally:
+            connection.pool.packets -= 1
         connection.linger()  # a value that nobody wanted may be on its way
 
     def _request(self, connection: Connection, core: Core, reader: PacketReader, packet: Packet) -> Request | None:
