@@ -96,6 +96,7 @@ class Goal:
     at_most: float = 0.0
 
 
+FOR_ASGI = ("asyncio", "uvloop", "trio", "granian-asgi", "uvicorn", "hypercorn", "hypercorn-trio")
 WITH_MASTER = ("asyncio", "uvloop", "granian", "uwsgi", "gunicorn")
 TEN_MS = {"BENCHMARK_SLEEP": "0.01"}
 OWN_WAY = (
@@ -109,6 +110,34 @@ SCENARIOS = {
     for scenario in (
         Scenario("hello-sync", "Hello, sync handler", "64 keep-alive connections; uWSGI closes each after a response."),
         Scenario("hello-async", "Hello, async handler", "The same with our `async def` handler.", flavour="async"),
+        Scenario("hello-asgi", "Hello, ASGI app", "64 keep-alive connections.", flavour="asgi", servers=FOR_ASGI),
+        Scenario(
+            "sleep-asgi",
+            "10 ms sleep, ASGI app",
+            "256 connections; `asyncio.sleep`, or `trio.sleep` on trio.",
+            app="sleep",
+            flavour="asgi",
+            connections=256,
+            servers=FOR_ASGI,
+            environment=TEN_MS,
+        ),
+        Scenario(
+            "post-asgi",
+            "64 KiB post, ASGI app",
+            "The app reads the whole body.",
+            app="post",
+            flavour="asgi",
+            script="post.lua",
+            servers=FOR_ASGI,
+        ),
+        Scenario(
+            "stream-asgi",
+            "A response in 100 parts, ASGI app",
+            "Parts of 1 KiB, without a Content-Length.",
+            app="stream",
+            flavour="asgi",
+            servers=FOR_ASGI,
+        ),
         Scenario(
             "sleep-sync",
             "10 ms sleep, sync handler",
@@ -235,6 +264,9 @@ GOALS = (
         for scenario in ("sleep-sync", "sleep-async")
         for server in ("asyncio", "trio")
     ),
+    Goal("hello-asgi", "uvloop", "uvicorn", 1.3),
+    Goal("hello-asgi", "uvloop", "granian-asgi", 1.0),
+    Goal("hello-asgi", "trio", "hypercorn-trio", 10.0),
     *(Goal("idle", server, at_most=2500) for server in ("asyncio", "trio")),
 )
 
@@ -253,7 +285,7 @@ def measure(scenario: Scenario, server: Server, seconds: int) -> Measurement:
 
     Raises `NotUsableError` when the server cannot take part or its answer is wrong.
     """
-    if scenario.servers and server.name not in scenario.servers:
+    if (scenario.servers and server.name not in scenario.servers) or server.flavour not in (None, scenario.flavour):
         raise NotUsableError("It does not take part.")
     if scenario.kind == "idle memory" and not server.keep_alive:
         raise NotUsableError("It keeps no connections open.")
@@ -299,6 +331,7 @@ def check_answer(scenario: Scenario, port: int) -> None:
         "sleep": b"slept\n",
         "post": b"%d\n" % POST_BYTES,
         "response": b"x" * KIB * KIB,
+        "stream": b"x" * 100 * KIB,
     }[scenario.app]
     if response.status != 200 or body != expected:
         raise NotUsableError(f"Its answer is wrong: {response.status}, {body[:100]!r}")

@@ -36,7 +36,7 @@ BACKLOG = "4096"
 IDLE_SECONDS = "300"
 
 Protocol = Literal["http", "uwsgi"]
-Flavour = Literal["sync", "async"]
+Flavour = Literal["sync", "async", "asgi"]
 
 
 class NotUsableError(Exception):
@@ -70,6 +70,7 @@ class Server:
 
     ``command``: the command line. ``distribution``: where its version is read from.
     ``ours``: it serves sync and async apps, and the uwsgi protocol. ``keep_alive``: it keeps HTTP connections open.
+    ``flavour``: the only one that it takes part with; None is any.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Server:
     protocols: tuple[Protocol, ...] = ("http",)
     keep_alive: bool = True
     ours: bool = False
+    flavour: Flavour | None = None
     environment: dict[str, str] = field(default_factory=dict)
 
     def check(self) -> None:
@@ -110,7 +112,7 @@ def uwsgi_binary() -> str:
 
 def ours(*loop: str) -> Callable[[Launch], list[str]]:
     def command(launch: Launch) -> list[str]:
-        kind = "async" if launch.flavour == "async" else "wsgi"
+        kind = "wsgi" if launch.flavour == "sync" else launch.flavour
         listen = "--http-socket" if launch.protocol == "http" else "--socket"
         return [
             *(sys.executable, "-m", "uwsgi_async", listen, launch.address, "--async", str(launch.cores)),
@@ -146,6 +148,14 @@ def granian(launch: Launch) -> list[str]:
         *("--workers", str(launch.workers or 1), "--blocking-threads", str(threads), "--backlog", BACKLOG),
         *("--backpressure", "10000"),
         *("--http", "1", "--no-ws", "--no-access-log", "--log-level", "error", f"{launch.app}_wsgi:application"),
+    ]
+
+
+def granian_asgi(launch: Launch) -> list[str]:
+    return [
+        *(sys.executable, "-m", "granian", "--interface", "asginl", "--host", "127.0.0.1", "--port", str(launch.port)),
+        *("--workers", str(launch.workers or 1), "--backlog", BACKLOG, "--backpressure", "10000", "--loop", "uvloop"),
+        *("--http", "1", "--no-ws", "--no-access-log", "--log-level", "error", f"{launch.app}_asgi:application"),
     ]
 
 
@@ -185,8 +195,17 @@ SERVERS = {
     for server in (
         Server("asyncio", f"{OURS}, asyncio", OURS, ours(), BOTH, ours=True),
         Server("uvloop", f"{OURS}, uvloop", OURS, ours("--uvloop"), BOTH, ours=True),
-        Server("trio", f"{OURS}, trio", OURS, ours("--trio"), BOTH, ours=True),
+        Server(
+            "trio",
+            f"{OURS}, trio",
+            OURS,
+            ours("--trio"),
+            BOTH,
+            ours=True,
+            environment={"BENCHMARK_LOOP": "trio"},
+        ),
         Server("granian", "granian, wsgi", "granian", granian),
+        Server("granian-asgi", "granian, asgi, uvloop", "granian", granian_asgi, flavour="asgi"),
         Server("uvicorn", "uvicorn, httptools, uvloop", "uvicorn", uvicorn),
         Server("uwsgi", "uWSGI, ugreen", "uWSGI", uwsgi, BOTH, keep_alive=False),
         Server("gunicorn", "gunicorn, gevent", "gunicorn", gunicorn),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextvars
+
 import anyio
 import anyio.to_thread
 import greenback
@@ -37,6 +39,15 @@ async def test_in_a_thread_it_waits_through_the_loop():
     token = open_to_threads()
     try:
         assert await anyio.to_thread.run_sync(wait_for, Called(), 5) == 5
+    finally:
+        close_to_threads(token)
+
+
+@pytest.mark.anyio
+async def test_in_a_thread_with_a_copy_of_a_tasks_context_it_waits_through_the_loop():
+    token, context = open_to_threads(), contextvars.copy_context()  # as asyncio.to_thread and asgiref do
+    try:
+        assert await anyio.to_thread.run_sync(context.run, wait_for, Called(), 5) == 5
     finally:
         close_to_threads(token)
 

@@ -304,6 +304,35 @@ class _SyncCall:
         pass
 
 
+async def _asgi_app(scope, receive, send):
+    pass
+
+
+async def _asgi_app_with_more(scope, receive, send, debug=False):
+    pass
+
+
+def _asgi_app_that_returns_a_coroutine(scope, receive, send):
+    return _asgi_app(scope, receive, send)
+
+
+class _AsgiCall:
+    async def __call__(self, scope, receive, send):
+        pass
+
+
+class _AsgiTwo:
+    def __init__(self, scope):
+        pass
+
+    async def __call__(self, receive, send):
+        pass
+
+
+async def _any_app(*arguments):
+    pass
+
+
 @pytest.mark.parametrize(
     ("app", "kind"),
     [
@@ -315,6 +344,15 @@ class _SyncCall:
         (_SyncCall(), "sync"),
         (_SyncCall, "sync"),
         (lambda environ, start_response: [], "sync"),
+        (_asgi_app, "asgi"),
+        (_asgi_app_with_more, "asgi"),
+        (_asgi_app_that_returns_a_coroutine, "asgi"),
+        (_AsgiCall(), "asgi"),
+        (_AsgiCall().__call__, "asgi"),
+        (partial(_asgi_app_with_more, debug=True), "asgi"),
+        (_AsgiTwo, "asgi2"),
+        (_any_app, "async"),
+        (type, "sync"),
     ],
 )
 async def test_the_kind_of_an_app_is_found_out(app, kind):

@@ -56,8 +56,13 @@ def connection_fd() -> int:
 
 
 def disconnect() -> None:
-    """Close the client's connection now; the app goes on, and what it still sends is lost."""
+    """Close the client's connection now; the app goes on, and what it still sends is lost.
+
+    When an ASGI app has completed its response, the connection is no longer its own, and nothing happens.
+    """
     request = the_request()
+    if request.released:
+        return
     request.response.complete = True
     request.response.keep_alive = False
     request.connection.close()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import socket
 from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from uwsgi_async.cores.core import Core
     from uwsgi_async.cores.pool import Pool
+    from uwsgi_async.cores.request import Request
 
 RECEIVE_SIZE = 64 * 1024
 _LINGER = 2.0  # seconds that a client has to read the answer to a request it has not sent completely
@@ -46,12 +48,22 @@ class ConnectionProtocol(Protocol):
         """Close a parked connection whose time is over."""
 
 
+class RequestProtocol(ConnectionProtocol, Protocol):
+    """One that serves requests."""
+
+    def release(self, request: Request) -> None:
+        """Let the connection of ``request`` go on without it, whose response is complete: park, queue or close it.
+
+        What has been started for the request may go on in its core; it must not use the connection any more.
+        """
+
+
 class Connection:
     """A client's connection. Who makes one gives it to the pool's queue, or parks it.
 
-    ``peer``: the client's IP address as text; "" for a UNIX socket. ``deadline``: when, on the pool's clock, `expire`
-    is due. ``head_since``: when the first bytes of an incomplete head came. ``reader``: the protocol's reader while
-    it holds bytes, else None: idle connections hold none.
+    ``peer``: the client's IP address as text; "" for a UNIX socket. ``port``: the client's, 0 there.
+    ``deadline``: when, on the pool's clock, `expire` is due. ``head_since``: when the first bytes of an incomplete head
+    came. ``reader``: the protocol's reader while it holds bytes, else None: idle connections hold none.
     """
 
     __slots__ = (
@@ -69,6 +81,7 @@ class Connection:
         "parked",
         "peer",
         "pool",
+        "port",
         "protocol",
         "readable",
         "reader",
@@ -83,6 +96,7 @@ class Connection:
         self.sock = sock
         self.fd = sock.fileno()
         self.peer = peer
+        self.port = 0
         self.protocol = protocol
         self.pool = pool
         self.reader: Any = None
@@ -99,6 +113,11 @@ class Connection:
     def __repr__(self) -> str:
         state = "closed" if self.closed else "lingering" if self.lingering else "parked" if self.parked else "served"
         return f"<Connection fd={self.fd} peer={self.peer or '-'} {state}>"
+
+    @property
+    def peer_closed(self) -> bool:
+        """Whether the client has closed the connection, or its half of it, as far as this has been noticed."""
+        return self._peer_closed or self.closed
 
     @property
     def idle(self) -> bool:
@@ -194,16 +213,44 @@ class Connection:
                 data = self.receive_nowait()
                 if data is not None:
                     return data
-            self._read_waiter = self.pool.poller.backend.parker()
+            self._read_waiter = parker = self.pool.poller.backend.parker()
             try:
                 if not self._watched and not self.closed:
                     self._watch(_EVENTS)
                 if timeout is None:
-                    await self._wait(self._read_waiter, "sent nothing")
+                    await self._wait(parker, "sent nothing")
                 else:
-                    await self._wait_until(self._read_waiter, timeout)
+                    await self._wait_until(parker, timeout)
+                if self._read_waiter is not parker:
+                    raise DisconnectedError("the request is over: what still comes is not for it")
             finally:
+                if self._read_waiter is parker:
+                    self._read_waiter = None
+
+    async def until_peer_closed(self) -> None:
+        """Wait until the client has closed the connection, or its half of it; or until `stop_reading`.
+
+        However long it takes, and whatever comes meanwhile, which stays unread.
+        """
+        self._peer_closed = self._peer_closed or _has_peer_closed(self.fd)
+        parker = self.pool.poller.backend.parker()
+        try:
+            while not (self._peer_closed or self.closed):
+                self._read_waiter = parker
+                if not self._watched:
+                    self._watch(_EVENTS)
+                await parker.park()
+                if self._read_waiter is not parker:
+                    return
+        finally:
+            if self._read_waiter is parker:
                 self._read_waiter = None
+
+    def stop_reading(self) -> None:
+        """End the wait of who waits for bytes of a request that is over. Who waits for its body gets an error."""
+        waiter, self._read_waiter = self._read_waiter, None
+        if waiter is not None:
+            waiter.unpark()
 
     # --- sending ----------------------------------------------------------------------------------------------
 
@@ -268,7 +315,8 @@ class Connection:
         try:
             await parker.park()
         finally:
-            self.deadline = inf
+            if parker is self._read_waiter or parker is self._write_waiter:  # else it is not ours any more
+                self.deadline = inf
         if self._timed_out:
             raise PeerTimeoutError(f"the client {complaint} for {timeout:g} s (option socket-timeout)")
         if self.closed:
@@ -339,3 +387,10 @@ class Connection:
                 self.close()
                 return
         self.close()  # a megabyte at once: this client does not listen
+
+
+def _has_peer_closed(fd: int) -> bool:
+    """Whether the other side of a socket has closed it, or its half, without reading anything."""
+    poll = select.poll()
+    poll.register(fd, select.POLLRDHUP)
+    return bool(poll.poll(0))

@@ -112,6 +112,15 @@ class Taker(Acceptor):
         protocol, left = _HEAD.unpack_from(message)
         sock = socket.socket(fileno=fds[0])
         sock.setblocking(False)
-        connection = Connection(sock, message[_HEAD.size :].decode(), self._protocols[protocol], self._pool)
+        peer = message[_HEAD.size :].decode()
+        connection = Connection(sock, peer, self._protocols[protocol], self._pool)
+        connection.port = _port(sock) if peer else 0
         connection.readable = False  # perhaps it is: then an event comes at once
         connection.park(None, self._pool.poller.time() + left)
+
+
+def _port(sock: socket.socket) -> int:
+    try:
+        return int(sock.getpeername()[1])
+    except OSError:  # the client has gone meanwhile
+        return 0

@@ -75,21 +75,17 @@ class HttpProtocol:
         ended = await serve_request(self._service, request)
         if ended - request.started > LONG:
             connection.pool.cork.note(request, ended)
-        if connection.closed:
+        if request.released:
             return
         if response.waiting is not None:
             connection.pool.cork.put(connection, response.waiting, core, ended)
-            return
-        if response.keep_alive and (reader is None or body is NO_BODY or self._body_is_over(connection, reader, body)):
-            if reader is None or reader.idle:
-                connection.park(None, ended + connection.pool.options.keepalive_timeout)
-            else:
-                connection.reader = reader
-                connection.pool.enqueue(connection)  # pipelined: behind those who wait already
-        elif body.complete and (reader is None or reader.idle) and not connection.readable and not request.websocket:
-            connection.close()
         else:
-            connection.linger()
+            self._settle(request, ended)
+
+    def release(self, request: Request) -> None:
+        request.released = True
+        request.connection.stop_reading()
+        self._settle(request, request.core.poller.time())
 
     def expire(self, connection: Connection) -> None:
         reader = connection.reader
@@ -98,12 +94,33 @@ class HttpProtocol:
         else:
             connection.close()
 
+    def _settle(self, request: Request, ended: float) -> None:
+        """Decide what becomes of the connection when a response is complete. ``ended``: when, on the poller's clock."""
+        connection, body = request.connection, request.body
+        if connection.closed:
+            return
+        response = request.response
+        if response.waiting is not None:
+            connection.pool.cork.put(connection, response.waiting, request.core, ended)
+            return
+        reader: HttpReader | None = connection.reader
+        if response.keep_alive and (reader is None or body is NO_BODY or self._body_is_over(connection, reader, body)):
+            if reader is None or reader.idle:
+                connection.park(None, ended + connection.pool.options.keepalive_timeout)
+            else:
+                connection.pool.enqueue(connection)  # pipelined: behind those who wait already
+        elif body.complete and (reader is None or reader.idle) and not connection.readable and not request.websocket:
+            connection.close()
+        else:
+            connection.linger()
+
     def _read_head(self, connection: Connection, reader: HttpReader, data: bytes | None) -> RequestHead | None:
         """Return the next head, ``data`` being what came last; None when the connection was parked or closed."""
         while data:
             reader.receive_data(data)
             head = reader.next_head()
             if head is not None:
+                connection.reader = reader
                 return head
             data = connection.receive_nowait()
         if data is None:

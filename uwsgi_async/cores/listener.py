@@ -141,4 +141,6 @@ class SocketAcceptor(Acceptor):
         if self._is_tcp:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection = self._make(sock, address[0] if self._is_tcp else "", self._protocol, self._pool)
+        if self._is_tcp:
+            connection.port = address[1]
         self._pool.enqueue(connection)  # its first bytes are mostly there already

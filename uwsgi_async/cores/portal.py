@@ -22,7 +22,6 @@ from typing import Any, TypeVar
 
 import anyio.from_thread
 import greenback
-import sniffio
 from anyio.lowlevel import EventLoopToken, current_token
 from sniffio import current_async_library_cvar, thread_local
 
@@ -94,20 +93,20 @@ def in_event_loop() -> bool:
 
 
 def _library_running() -> bool:
-    if thread_local.name is None and current_async_library_cvar.get(None) is None and _get_running_loop() is None:
-        return False  # asking sniffio would be an exception, which costs ten times as much
-    try:
-        sniffio.current_async_library()
-    except sniffio.AsyncLibraryNotFoundError:
-        return False
-    return True
+    """Whether an event loop runs in this thread: sniffio's two ways to know, without its third, the context.
+
+    A thread may have been started with a copy of a task's context, as Django, Litestar and asyncio.to_thread do.
+    """
+    return thread_local.name is not None or _get_running_loop() is not None
 
 
 def _after_fork() -> None:
     """In a child: whatever event loop was running has stayed with the parent."""
     global _without_loop
     _tokens.clear()
-    _without_loop = threading.get_ident() if _library_running() else None
+    # asyncio tells nothing of its loop in another process, but the context still does.
+    ran = _library_running() or current_async_library_cvar.get(None) is not None
+    _without_loop = threading.get_ident() if ran else None
 
 
 os.register_at_fork(after_in_child=_after_fork)

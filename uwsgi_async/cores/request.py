@@ -29,6 +29,7 @@ class Request:
     included; None where all requests are the one app's. ``app_failed``: the app has raised an error.
     ``thread``: the thread that its app runs in, as of `threading.get_ident`; 0 = the event loop's.
     ``websocket``: what it becomes if the app accepts it; None in a request that asks for no websocket.
+    ``released``: the response is complete and the connection serves others, though the app has not ended.
     """
 
     # Defaults stand in the class: see `Response`.
@@ -40,6 +41,7 @@ class Request:
     app_requests: int | None = None
     thread = 0
     websocket: WebSocket | None = None
+    released = False
 
     def __init__(self, vars: Vars, body: RequestBody, response: Response, connection: Connection, core: Core) -> None:
         self.vars = vars

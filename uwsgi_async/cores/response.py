@@ -70,6 +70,10 @@ class Response:
         """
         self._started = response_head(status, headers)
 
+    def start_with(self, head: ResponseHead) -> None:
+        """Take a head that has been checked before; else as `start`."""
+        self._started = head
+
     def send_all_nowait(self, body: bytes) -> bytes:
         """Send head and complete body, and end the response. The path of nearly every request.
 
@@ -125,6 +129,11 @@ class Response:
         if data:
             await self._connection.send(data)
 
+    async def send_head(self, length: int | None = None) -> None:
+        """Send the head now, if it has not been sent. ``length``: of the body, in bytes; None: not known yet."""
+        if not self.head_sent and not self.complete:
+            await self._connection.send(self._head(length))
+
     async def send_file(self, fd: int, offset: int, count: int) -> int:
         """Send ``count`` bytes of an open file as a part of the body; return how many were there.
 
@@ -157,17 +166,21 @@ class Response:
         self._raw = True
         self.keep_alive = False
 
-    async def finish(self) -> None:
-        """End the response. Without any chunk before, an empty body is sent."""
+    async def finish(self, chunk: bytes = b"") -> None:
+        """End the response, with a last ``chunk``. Without any before, it is the whole body."""
         if self.complete:
             return
         if not self.head_sent:
-            await self.send_all(b"")
+            await self.send_all(chunk)
             return
+        data = b"" if self._no_body else self._limit(chunk)
+        self.body_bytes += len(data)
+        if self._chunked and not self._no_body:
+            data = encode_chunk(data) + LAST_CHUNK
         self.complete = True
         self._note_missing()
-        if self._chunked and not self._no_body:
-            await self._connection.send(LAST_CHUNK)
+        if data:
+            await self._connection.send(data)
 
     async def switch(self, fields: list[tuple[str, str]]) -> None:
         """Answer 101: from here on the connection speaks another protocol, and is closed at the end.

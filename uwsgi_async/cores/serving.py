@@ -74,7 +74,8 @@ async def serve_request(service: Service, request: Request) -> float:
         _count_error(request)
         logger.info("%s: %s", _name(request), error)
         _refuse(request, 400)
-        request.connection.close()
+        if not request.released:
+            request.connection.close()
     except PeerTimeoutError as error:
         _count_error(request)
         logger.warning("%s: %s", _name(request), error)
@@ -98,7 +99,8 @@ async def serve_request(service: Service, request: Request) -> float:
         if core.killed:
             _log_harakiri(request, error)
         _refuse(request, 504 if core.killed else 503)
-        request.connection.linger()
+        if not request.released:
+            request.connection.linger()
         raise
     finally:
         if core.watches.active:

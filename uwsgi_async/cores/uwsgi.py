@@ -82,10 +82,19 @@ class UwsgiProtocol:
             connection.close()
             return
         await serve_request(self._service, request)
+        if not request.released:
+            self._settle(request)
+
+    def release(self, request: Request) -> None:
+        request.released = True
+        request.connection.stop_reading()
+        self._settle(request)
+
+    def _settle(self, request: Request) -> None:
         if request.body.complete and not request.websocket:
-            connection.close()
+            request.connection.close()
         else:
-            connection.linger()
+            request.connection.linger()
 
     def expire(self, connection: Connection) -> None:
         if connection.reader is not None:

@@ -1,7 +1,7 @@
 """The environ of PEP 3333, from a request's vars.
 
-What lives here: `Environ`, which adds the keys that uWSGI adds, and the objects behind ``wsgi.input`` and
-``wsgi.file_wrapper``. What does not: calling the app (`wsgi`).
+What lives here: `Environ`, which adds the keys that uWSGI adds, the objects behind ``wsgi.input`` and
+``wsgi.file_wrapper``, and `scheme_of`. What does not: calling the app (`wsgi`).
 """
 
 from __future__ import annotations
@@ -125,7 +125,6 @@ class Environ:
             "wsgi.multithread": multithread,
             "wsgi.multiprocess": False,
             "wsgi.run_once": False,
-            "wsgi.url_scheme": "http",
             "wsgi.file_wrapper": FileWrapper,
             **extra,
         }
@@ -146,11 +145,11 @@ class Environ:
 
     def _without_input(self, vars: Vars) -> dict[str, Any]:
         """Return what is the same for all requests with these variables."""
-        environ: dict[str, Any] = {**vars, **self._base}
-        scheme = vars.get("UWSGI_SCHEME")
-        https = vars.get("HTTPS", "")
-        if scheme:
-            environ["wsgi.url_scheme"] = scheme
-        elif https and (https.startswith("1") or https.lower().startswith("on")):
-            environ["wsgi.url_scheme"] = "https"
-        return environ
+        return {**vars, **self._base, "wsgi.url_scheme": scheme_of(vars)}
+
+
+def scheme_of(vars: Vars) -> str:
+    """Return how the client speaks: "http", "https", or what a front end says in UWSGI_SCHEME."""
+    https = vars.get("HTTPS", "")
+    secure = https.startswith("1") or https.lower().startswith("on")
+    return vars.get("UWSGI_SCHEME") or ("https" if secure else "http")

@@ -103,6 +103,7 @@ class ScriptNames:
         for mountpoint in self._mountpoints:
             if path.startswith(mountpoint) and path[len(mountpoint) : len(mountpoint) + 1] in ("", "/"):
                 managed = Vars(vars)
+                managed.head = vars.head
                 managed["SCRIPT_NAME"] = mountpoint
                 managed["PATH_INFO"] = path[len(mountpoint) :]
                 return managed

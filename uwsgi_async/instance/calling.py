@@ -1,6 +1,6 @@
 """From the loaded apps to the one handler that all requests of a worker go through.
 
-What lives here: `make_handler`. What does not: the handlers (`handlers`), loading (`loader`).
+What lives here: `make_handler`, `Calling`. What does not: the handlers (`handlers`), loading (`loader`).
 What is not configured is not there: one app without static files is called by its own handler alone.
 """
 
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import anyio
@@ -17,6 +18,10 @@ from uwsgi_async.api import asynchronous
 from uwsgi_async.compat.uwsgi_module import UwsgiModule
 from uwsgi_async.cores.request import Request
 from uwsgi_async.cores.serving import Handler
+from uwsgi_async.handlers.asgi import AsgiHandler, Lifespan
+from uwsgi_async.handlers.asgi.events import single_callable
+from uwsgi_async.handlers.asgi.files import FileSender
+from uwsgi_async.handlers.asgi.scope import Scopes
 from uwsgi_async.handlers.detect import app_kind
 from uwsgi_async.handlers.environ import AsyncInput, Environ, SyncInput
 from uwsgi_async.handlers.mounts import Apps, Mounts, ScriptNames, default_mountpoint
@@ -28,12 +33,24 @@ from uwsgi_async.options.settings import Options
 App = Callable[..., Any]
 
 
-def make_handler(apps: Apps, options: Options) -> Handler:
+@dataclass(frozen=True, slots=True)
+class Calling:
+    """What answers requests, and the lifespans of the ASGI apps that it calls: to be started before the first one."""
+
+    handler: Handler
+    lifespans: Sequence[Lifespan]
+
+
+def make_handler(apps: Apps, options: Options) -> Calling:
     """Return what answers a request, made of all ``apps`` and what the options put before them.
 
     Call it on the event loop's thread, with the ``uwsgi`` module in place.
     """
     callers = _Callers(options.app, options.cores.cores)
+    return Calling(_make_handler(apps, options, callers), callers.lifespans)
+
+
+def _make_handler(apps: Apps, options: Options, callers: _Callers) -> Handler:
     static = options.static.serves_files()
     default = None if options.app.no_default_app else default_mountpoint(apps)
     if default is not None and is_plain(apps, options):
@@ -64,10 +81,15 @@ class _Callers:
         self._threads = anyio.CapacityLimiter(options.threads) if options.threads > 0 else None
         self._async_environ: Environ | None = None
         self._sync_environ: Environ | None = None
+        self._asgi_handlers: dict[int, Handler] = {}
+        self._files: FileSender | None = None
+        self.lifespans: list[Lifespan] = []
 
     def handler(self, app: App) -> Handler:
         """Return what calls ``app``, by its kind."""
         kind = self._options.app_kind if self._options.app_kind != "auto" else app_kind(app)
+        if kind in ("asgi", "asgi2"):
+            return self._asgi_handler(app, single_callable(app) if kind == "asgi2" else app)
         if kind == "async":
             if self._async_environ is None:
                 self._async_environ = self._environ(AsyncInput, asynchronous)
@@ -80,6 +102,16 @@ class _Callers:
         if self._threads is not None:
             return ThreadHandler(app, self._sync_environ, self._threads)
         return SyncHandler(app, self._sync_environ, _give_way)
+
+    def _asgi_handler(self, app: App, called: App) -> Handler:
+        """Return what calls an ASGI app, which has one lifespan at however many mountpoints it is."""
+        handler = self._asgi_handlers.get(id(app))
+        if handler is None:
+            lifespan = Lifespan(called, self._options.lifespan)
+            self.lifespans.append(lifespan)
+            self._files = self._files or FileSender()
+            handler = self._asgi_handlers[id(app)] = AsgiHandler(called, Scopes(lifespan.state), self._files)
+        return handler
 
     def _environ(self, input_type: Callable[[Request], object], waiting: Any) -> Environ:
         extra = {

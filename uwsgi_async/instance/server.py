@@ -14,6 +14,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -40,7 +41,7 @@ from uwsgi_async.cores.websocket import WebSockets
 from uwsgi_async.errors import OptionError
 from uwsgi_async.fdwait.poller import open_poller
 from uwsgi_async.handlers.mounts import Apps
-from uwsgi_async.instance.calling import App, make_handler
+from uwsgi_async.instance.calling import App, Calling, make_handler
 from uwsgi_async.instance.certificates import Tls, load_certificates, watch_certificates
 from uwsgi_async.instance.control import SingleProcess
 from uwsgi_async.instance.dynamic import DynamicOptions
@@ -301,9 +302,10 @@ async def serve_apps(
         async with anyio.create_task_group() as tasks:
             pool = Pool(options.cores, poller, tasks)
             stack.callback(_close_connections, pool)
-            service = _service(options, _handler(apps, options), on_end)
+            calling = _calling(apps, options)
+            service = _service(options, calling.handler, on_end)
             protocols = make_protocols(options, listeners, service)
-            acceptors = _accept(listeners, protocols, pool, handover, leads)
+            acceptors: list[Acceptor] = []
             if options.cores.blocking_limit > 0:
                 watchdog = Watchdog(poller, options.cores.blocking_limit)
                 stack.callback(watchdog.stop)
@@ -314,6 +316,9 @@ async def serve_apps(
                 tasks.start_soon(watch_certificates, certificates)
             server = Server(listeners, pool, acceptors, service, stats=stats, snmp=snmp)
             try:
+                for lifespan in calling.lifespans:
+                    await lifespan.start(tasks)
+                acceptors += _accept(listeners, protocols, pool, handover, leads)
                 yield server
             except Exception as raised:  # noqa: BLE001 - raised again below, outside the group that would wrap it
                 error = raised
@@ -325,6 +330,8 @@ async def serve_apps(
                         if before_end is not None:
                             ending.start_soon(before_end)
                         await _drain(pool, list(protocols.values()), handover if server.hands_over else None)
+                    for lifespan in reversed(calling.lifespans):
+                        await lifespan.stop(options.cores.grace)
                 tasks.cancel_scope.cancel()
     if error is not None:
         raise error
@@ -403,11 +410,12 @@ def _encoded(text: str | None) -> bytes | None:
     return None if text is None else os.fsencode(text)
 
 
-def _handler(apps: Apps, options: Options) -> Handler:
+def _calling(apps: Apps, options: Options) -> Calling:
     module = sys.modules["uwsgi"]
     assert isinstance(module, UwsgiModule)
     module.note_apps(apps)
-    return with_hook(make_handler(apps, options), module, in_thread=options.app.threads > 0)
+    calling = make_handler(apps, options)
+    return replace(calling, handler=with_hook(calling.handler, module, in_thread=options.app.threads > 0))
 
 
 def _service(options: Options, handler: Handler, on_end: Callable[[Request], None] | None) -> Service:

@@ -11,8 +11,10 @@ import time
 from functools import partial
 
 import anyio
+from anyio.abc import TaskGroup
 
 from uwsgi_async.cores.request import Request
+from uwsgi_async.errors import AppLoadError
 from uwsgi_async.handlers.mounts import Apps
 from uwsgi_async.instance.channel import Drain, Inherit, Message, Ready, Suspend
 from uwsgi_async.instance.control import WorkerProcess
@@ -32,6 +34,19 @@ def work(process: WorkerProcess, assignment: Assignment) -> int:
 
 
 async def _serve(process: WorkerProcess, assignment: Assignment, apps: Apps) -> None:
+    failure: AppLoadError | None = None
+    async with anyio.create_task_group() as tasks:
+        try:
+            await _serve_beside(tasks, process, assignment, apps)
+        except AppLoadError as error:  # raised again below, outside the group that would wrap it
+            failure = error
+        tasks.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+
+
+async def _serve_beside(tasks: TaskGroup, process: WorkerProcess, assignment: Assignment, apps: Apps) -> None:
+    """Serve, with what else the worker does in ``tasks``. Raises `AppLoadError` when an app cannot begin."""
     options = assignment.options
     process.accounts.loaded(apps, options)
     wear = _WearAndTear(process, assignment.dynamic)
@@ -44,36 +59,34 @@ async def _serve(process: WorkerProcess, assignment: Assignment, apps: Apps) -> 
         if count_app is not None:
             count_app(request)
 
-    async with anyio.create_task_group() as tasks:
-        async with serve_apps(
-            apps,
-            options,
-            assignment.listeners,
-            count,
-            beside=(assignment.signals.run,),
-            before_end=partial(assignment.signals.finish, options.cores.grace),
-            handover=assignment.handover,
-            leads=process.leads if options.process.processes > 1 else None,
-        ) as server:
-            process.pool = server.pool
-            assignment.dynamic.changed = lambda: server.adopt(assignment.dynamic.applied())
-            tasks.start_soon(_beat, process, server, wear, assignment)
-            tasks.start_soon(watch_sigterm, wear.place)
-            process.accounts.row[Field.READY] = 1
-            process.channel.send(Ready())
-            word = await _listen(process, server, wear, assignment)
-            wear.place.keep()
-            if word is None:
-                logger.error("the master is gone: worker %d finishes its requests and ends", process.worker)
-                server.let_go()
-            else:
-                tasks.start_soon(_listen, process, server, wear, assignment)  # the rest may take a while
-                if word.hand_over:
-                    server.hand_over()
-        await await_hook(assignment.module, "atexit")
-        process.accounts.publish(server.pool)  # with what has ended since the last beat
-        assignment.state.publish()
-        tasks.cancel_scope.cancel()
+    async with serve_apps(
+        apps,
+        options,
+        assignment.listeners,
+        count,
+        beside=(assignment.signals.run,),
+        before_end=partial(assignment.signals.finish, options.cores.grace),
+        handover=assignment.handover,
+        leads=process.leads if options.process.processes > 1 else None,
+    ) as server:
+        process.pool = server.pool
+        assignment.dynamic.changed = lambda: server.adopt(assignment.dynamic.applied())
+        tasks.start_soon(_beat, process, server, wear, assignment)
+        tasks.start_soon(watch_sigterm, wear.place)
+        process.accounts.row[Field.READY] = 1
+        process.channel.send(Ready())
+        word = await _listen(process, server, wear, assignment)
+        wear.place.keep()
+        if word is None:
+            logger.error("the master is gone: worker %d finishes its requests and ends", process.worker)
+            server.let_go()
+        else:
+            tasks.start_soon(_listen, process, server, wear, assignment)  # the rest may take a while
+            if word.hand_over:
+                server.hand_over()
+    await await_hook(assignment.module, "atexit")
+    process.accounts.publish(server.pool)  # with what has ended since the last beat
+    assignment.state.publish()
 
 
 async def _listen(process: WorkerProcess, server: Server, wear: _WearAndTear, assignment: Assignment) -> Drain | None:

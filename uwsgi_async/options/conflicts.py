@@ -22,8 +22,8 @@ def _conflicts(options: Options) -> Iterator[str]:
         yield "trio and uvloop exclude each other: uvloop is an event loop of asyncio; give one of them"
     if options.system.daemonize is not None and options.system.daemonize2 is not None:
         yield "daemonize and daemonize2 exclude each other: give the one that says when to go to the background"
-    if options.app.app_kind == "async" and options.app.threads:
-        yield "app-kind = async and threads exclude each other: threads are for sync apps"
+    if options.app.app_kind in ("async", "asgi") and options.app.threads:
+        yield f"app-kind = {options.app.app_kind} and threads exclude each other: threads are for sync apps"
     if 0 < options.process.processes <= options.cheaper.cheaper:
         yield (
             f"cheaper is the least number of workers and processes the most, so {options.cheaper.cheaper} must be less "

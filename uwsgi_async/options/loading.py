@@ -9,7 +9,8 @@ from typing import Literal
 from uwsgi_async.options.declare import option
 from uwsgi_async.options.forms import LIFETIME, MOUNT, PATTERN, STATIC_MAP, TYPE_LIFETIME, VARIABLE
 
-AppKind = Literal["auto", "async", "sync"]
+AppKind = Literal["auto", "async", "sync", "asgi"]
+LifespanMode = Literal["auto", "on", "off"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +88,12 @@ class AppOptions:
     """How apps are called. For `instance.calling` and `handlers`."""
 
     threads: int = option(0, "threads", help="run sync apps in this many threads instead of in the cores", minimum=0)
-    app_kind: AppKind = option("auto", "app-kind", help="auto, async or sync: how the app is called")  # noqa: RUF009
+    app_kind: AppKind = option(  # noqa: RUF009 - it only describes a field
+        "auto", "app-kind", help="how the app is called: as sync or async WSGI, or as ASGI"
+    )
+    lifespan: LifespanMode = option(  # noqa: RUF009
+        "auto", "lifespan", help="let ASGI apps begin and end with their process; on: one that cannot is not served"
+    )
     manage_script_name: bool = option(
         False, "manage-script-name", help="find SCRIPT_NAME by the beginning of the path, and take it from PATH_INFO"
     )

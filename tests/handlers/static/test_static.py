@@ -280,4 +280,4 @@ async def test_a_file_is_counted_and_logged_as_no_apps(root, caplog):
 
 
 async def test_nothing_stands_before_the_app_where_no_files_are_configured():
-    assert type(make_handler({"": app}, build())) is AsyncHandler
+    assert type(make_handler({"": app}, build()).handler) is AsyncHandler

@@ -265,7 +265,8 @@ def parse_head(raw: bytes, endpoint: Endpoint, peer: str) -> RequestHead:
         environ["HTTP_HOST"] = authority
     environ |= endpoint.given
     environ["REMOTE_ADDR"] = peer
-    head.vars = Vars(environ)
+    head.vars = vars = Vars(environ)
+    vars.head = raw
     return head
 
 
