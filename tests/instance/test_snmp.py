@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.command import Process, run, server
+from tests.command import COMMAND, Process, program, run, server
 from tests.instance.harness import instance
 from tests.instance.signalling import stats
 from tests.snmp.manager import ask, query
@@ -113,3 +113,41 @@ def test_an_address_that_cannot_be_is_told_before_anything_starts(
     (tmp_path / "app.py").write_text(APP)
     code, output = run("--http-socket", "127.0.0.1:0", *words, "app.py", cwd=tmp_path)
     assert (code, said in output, "spawned" in output) == (status, True, False)
+
+
+def test_mules_and_spoolers_count_in_the_same_slots(tmp_path: Path) -> None:
+    hooks = """
+def work(message):
+    uwsgi.snmp_incr_counter64(3, 10)
+
+def spooled(task):
+    uwsgi.snmp_incr_counter64(3, 100)
+    return uwsgi.SPOOL_OK
+
+uwsgi.mule_msg_hook = work
+uwsgi.spooler = spooled
+
+def start():
+    uwsgi.snmp_set_counter64(3, 0)
+    uwsgi.mule_msg(b"work")
+    uwsgi.spool({b"a": b"b"})
+
+def application"""
+    app = APP.replace("def application", hooks, 1).replace("getattr(uwsgi, call)(*arguments)", "start()", 1)
+    (tmp_path / "app.py").write_text(app.replace("if hasattr(uwsgi, call)", "if call == 'start'"))
+    words = ("--snmp=127.0.0.1:0", "--snmp-community", "public", "--mule", "--spooler", "tasks")
+    with instance(tmp_path, *words) as process:
+        it = Managed(process, tmp_path)
+        it.call("start")
+        process.wait_until(lambda: it.get("2.3") == [("Counter64", 110)])
+
+
+def test_without_the_library_the_command_names_the_extra(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(APP)
+    (tmp_path / "pyasn1_modules.py").write_text("raise ImportError('as if it were not there')")
+    for words in (("--snmp=127.0.0.1:0",), ("--snmp-community", "public")):
+        command = (*COMMAND, "--http-socket", "127.0.0.1:0", *words, "app.py")
+        with program("env", f"PYTHONPATH={tmp_path}", *command, cwd=tmp_path) as process:
+            assert process.end() == 2
+            assert "snmp: answering SNMP needs pyasn1: pip install 'uwsgi-async[snmp]'" in process.output
+            assert "Traceback" not in process.output

@@ -5,19 +5,24 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import random
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tests.command import COMMAND, ROOT, Process, program, run, server
 from tests.instance.harness import APP, ask, gone
+from tests.snmp.manager import ask as asking
+from tests.snmp.manager import query
 from uwsgi_async.errors import UsageError
 from uwsgi_async.instance.ownfile import OwnFile
 from uwsgi_async.instance.standing import Identity, find_owner, identity_of, write_pidfile
@@ -139,13 +144,31 @@ def test_it_runs_as_the_user_and_group_that_are_named(open_place: Path, master: 
 @MASTER
 def test_root_opens_what_only_root_may(open_place: Path, master: tuple[str, ...]) -> None:
     words = ("--uid", "4242", "--gid", "4243", "--pidfile", "app.pid", "--socket", "app.sock", "app.py")
-    socket = ("--chown-socket", "4242:4243", "--chmod-socket=660")
-    with program(*python_for_others(), *master, *words, *socket, cwd=open_place) as process:
+    owner = ("--chown-socket", "4242:4243", "--chmod-socket=660")
+    with program(*python_for_others(), *master, *words, *owner, cwd=open_place) as process:
         process.url = process.wait_for(r"http://127\.0\.0\.1:\d+")[0]
         status = (open_place / "app.sock").stat()
         assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (4242, 4243, 0o660)
         assert (open_place / "app.pid").stat().st_uid == 0
         assert ask(process)["ids"][0] == 4242
+
+
+@FOR_OTHERS
+def test_root_opens_a_port_for_snmp_that_only_root_may(open_place: Path) -> None:
+    port = privileged_port()
+    words = ("--uid", "4242", "--gid", "4243", f"--snmp=127.0.0.1:{port}", "--snmp-community", "public", "app.py")
+    with program(*python_for_others(), *words, cwd=open_place) as process:
+        process.url = process.wait_for(r"http://127\.0\.0\.1:\d+")[0]
+        assert query(f"127.0.0.1:{port}", asking("get", ["1.1"])).status == 0
+        assert ask(process)["ids"][0] == 4242
+
+
+def privileged_port() -> int:
+    while True:
+        port = random.randrange(600, 1024)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock, suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port
 
 
 @FOR_OTHERS

@@ -132,20 +132,15 @@ def complaints(mib: Path) -> list[str]:
 
 # --- behind snmpd ---------------------------------------------------------------------------------------------------
 
-SNMPD = """
-agentAddress udp:127.0.0.1:{port}
-rocommunity outside 127.0.0.1 {base}
-createUser reader SHA-256 "a long secret" AES "another secret"
-rouser reader priv {base}
-proxy -v 2c -c public {address} {base}
-"""
-
 
 @contextmanager
 def behind_snmpd(it: Managed, place: Path) -> Iterator[str]:
-    """Run a snmpd that asks ``it`` for all below `BASE`; yield its address."""
+    """Run a snmpd with the configuration of the page, and a community of its own besides; yield its address."""
     snmpd, port = require("snmpd", "snmpd"), free_port()
-    (place / "snmpd.conf").write_text(SNMPD.format(port=port, base=BASE, address=it.address))
+    (of_page,) = re.findall(r"```\n(createUser.*?)```", (ROOT / "docs/snmp.md").read_text(), re.DOTALL)
+    assert "127.0.0.1:1161" in of_page
+    own = f"agentAddress udp:127.0.0.1:{port}\nrocommunity outside 127.0.0.1 {BASE}\n"
+    (place / "snmpd.conf").write_text(own + of_page.replace("127.0.0.1:1161", it.address))
     command = [snmpd, "-f", "-Lo", "-C", "-c", str(place / "snmpd.conf"), "-I", "-smux", "-p", str(place / "pid")]
     environment = ["env", f"SNMP_PERSISTENT_DIR={place}/persistent", "MIBS=", *command]
     with started(environment, place / "snmpd.log"):

@@ -12,7 +12,7 @@ from tests.snmp.conftest import Place
 from tests.snmp.manager import oid, short
 from uwsgi_async.options.settings import MetricOptions
 from uwsgi_async.snmp.objects import Absence, Kind, Value
-from uwsgi_async.snmp.tree import Tree
+from uwsgi_async.snmp.tree import Tree, View, _Metrics
 from uwsgi_async.state.metrics import Metrics
 from uwsgi_async.state.metricspec import Shape
 
@@ -105,16 +105,9 @@ def test_what_is_behind_a_name_is_the_next_one_of_the_sorted_tree(subids: list[i
         assert view.after(name) == (order[place], values[order[place]])
 
 
-def _forest():
+def _forest() -> tuple[View, list[tuple[int, ...]], dict[tuple[int, ...], Value]]:
     """Slots and metrics that stand between each other."""
-    from uwsgi_async.snmp.tree import View
-
     slots = {oid(name): Value(Kind.GAUGE, 1) for name in ("1.1", "1.12", "2.1", "2.9")}
-    metrics = {
-        oid(name): Value(kind, 2)
-        for name, kind in {
-            "0": Kind.GAUGE, "0.4": COUNTER64, "3": Kind.GAUGE, "3.1": COUNTER64, "3.1.1": Kind.GAUGE, "12": COUNTER64,
-        }.items()
-    }  # fmt: skip
-    both = {name: value for name, value in {**slots, **metrics}.items() if value.kind is Kind.GAUGE}
-    return View(slots, sorted(metrics), metrics.get, counter64=False), sorted(both), both
+    metrics = {oid(name): (Kind.GAUGE, lambda: 2) for name in ("0", "0.4", "3", "3.1.1", "12")}
+    both = {**slots, **dict.fromkeys(metrics, Value(Kind.GAUGE, 2))}
+    return View(slots, _Metrics(metrics)), sorted(both), both

@@ -19,6 +19,8 @@ from typing import NoReturn
 
 import anyio
 
+from uwsgi_async.snmp.objects import Kind
+from uwsgi_async.snmp.values import SnmpValues
 from uwsgi_async.state.areamemory import AreaLockedError
 from uwsgi_async.state.locks import Locks
 from uwsgi_async.state.metrics import Metrics
@@ -42,6 +44,7 @@ class Shared:
         self.queue = Queue.attach(described["queue"])
         self.areas = SharedAreas.attach(described["areas"])
         self.metrics = Metrics.attach(described["metrics"])
+        self.snmp = SnmpValues.attach(described["snmp"])
 
 
 class Worker:
@@ -59,7 +62,8 @@ class Worker:
         os.write(self.notes, f"{kind} {text}".ljust(RECORD - 1).encode() + b"\n")
 
     def run(self) -> None:
-        operations = (self.push, self.push, self.pull, self.pull, self.count, self.count_metric, self.lock, self.block)
+        counting = self.count, self.count_metric, self.count_snmp
+        operations = (self.push, self.push, self.pull, self.pull, *counting, self.lock, self.block)
         while not self.area.read_number(8, STOP):
             self.chance.choice(operations)()
         self.note("end")
@@ -86,6 +90,12 @@ class Worker:
     def count_metric(self) -> None:
         self.shared.metrics.change("m", operator.add, 1)
         self.note("m")
+
+    def count_snmp(self) -> None:
+        """Count in a slot, whose kind changes again and again."""
+        kind = self.chance.choice([Kind.COUNTER64, Kind.GAUGE])
+        self.shared.snmp.add(7, kind, 1)
+        self.note("s")
 
     def lock(self) -> None:
         number = self.chance.randrange(LOCKS)

@@ -15,6 +15,8 @@ import pytest
 from tests.state.actors import actors
 from tests.state.faults import BLOCK_SIZE, COUNTER, FIRST, LOCKS, RECORD, WORKERS, unpacked
 from uwsgi_async.options.settings import LockOptions, MetricOptions, QueueOptions, SharedAreaOptions
+from uwsgi_async.options.snmp import SnmpOptions
+from uwsgi_async.snmp.values import SnmpValues
 from uwsgi_async.state.locks import Locks
 from uwsgi_async.state.metrics import Metrics
 from uwsgi_async.state.metricspec import Shape
@@ -33,7 +35,9 @@ def test_processes_that_are_killed_at_any_moment_block_nobody_and_lose_nothing(t
     assert areas is not None
     assert metrics is not None
     locks = Locks.create(LockOptions(locks=LOCKS - 1))
-    parts = {"locks": locks, "queue": queue, "areas": areas, "metrics": metrics}
+    snmp = SnmpValues.create(SnmpOptions(snmp=""))
+    assert snmp is not None
+    parts = {"locks": locks, "queue": queue, "areas": areas, "metrics": metrics, "snmp": snmp}
     seed = 1 if os.environ.get("CI") else random.randrange(2**32)
     with actors(1, **parts) as (parent,):
         described = {name: part.described() for name, part in parts.items()}
@@ -61,6 +65,9 @@ def test_processes_that_are_killed_at_any_moment_block_nobody_and_lose_nothing(t
     assert len(pulled.keys() - pushed) <= kills, "items have come from nowhere"
     assert notes["c"] <= areas[0].read_number(8, COUNTER) <= notes["c"] + kills
     assert notes["m"] <= metrics.get("m") <= notes["m"] + kills
+    counted = snmp.all()[6]
+    assert counted is not None
+    assert notes["s"] <= counted.number <= notes["s"] + kills
     entries = sum(areas[0].read_number(8, FIRST + 8 * number) for number in range(LOCKS))
     assert notes["l"] <= entries <= notes["l"] + kills
     assert notes["!"] <= kills, "sections were left half done without a death"
@@ -68,7 +75,5 @@ def test_processes_that_are_killed_at_any_moment_block_nobody_and_lose_nothing(t
     assert kills > 10 * min(SECONDS, 1)
     assert sum(notes.values()) > 1000
     print(f"{sum(notes.values())} operations, {kills} processes killed, {notes['!']} of them with a lock")
-    metrics.close()
-    areas.close()
-    queue.close()
-    locks.close()
+    for part in (snmp, metrics, areas, queue, locks):
+        part.close()

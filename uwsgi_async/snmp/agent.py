@@ -15,7 +15,6 @@ from typing import Final
 
 from uwsgi_async.errors import BadMessageError
 from uwsgi_async.snmp.message import (
-    MOST_ANSWER,
     Answer,
     Envelope,
     ErrorStatus,
@@ -61,8 +60,6 @@ class Agent:
             return None
         view = self._tree.look(counter64=request.version is not Version.V1)
         encoded = encode_answer(envelope, request, respond(request, envelope, view))
-        if len(encoded) > max(MOST_ANSWER, len(datagram)):
-            encoded = encode_answer(envelope, request, _too_big(request))
         count(Count.OUT_PKTS)
         return encoded
 
@@ -85,16 +82,16 @@ class Agent:
 
 
 def respond(request: Request, envelope: Envelope, view: View) -> Answer:
-    """Return the answer to a request, which may be too long."""
+    """Return the answer to a request. It fits into one packet, or repeats the request with what is wrong with it."""
     return _RESPONSES[request.operation](request, envelope, view)
 
 
-def _get(request: Request, _envelope: Envelope, view: View) -> Answer:
-    return _told(request, [(name, view.get(name)) for name in request.names])
+def _get(request: Request, envelope: Envelope, view: View) -> Answer:
+    return _told(request, envelope, [(name, view.get(name)) for name in request.names])
 
 
-def _get_next(request: Request, _envelope: Envelope, view: View) -> Answer:
-    return _told(request, [view.after(name) for name in request.names])
+def _get_next(request: Request, envelope: Envelope, view: View) -> Answer:
+    return _told(request, envelope, [view.after(name) for name in request.names])
 
 
 def _get_bulk(request: Request, envelope: Envelope, view: View) -> Answer:
@@ -117,8 +114,10 @@ _RESPONSES: Final[dict[Operation, Callable[[Request, Envelope, View], Answer]]] 
 }
 
 
-def _told(request: Request, bindings: list[Binding]) -> Answer:
+def _told(request: Request, envelope: Envelope, bindings: list[Binding]) -> Answer:
     """In v1 an object that is not there is an error, and the first one says where; later versions tell one by one."""
+    if len(list(fitting(bindings, envelope))) < len(bindings):
+        return Answer(None if request.version is Version.V1 else [], ErrorStatus.TOO_BIG)
     if request.version is Version.V1:
         for index, (_, value) in enumerate(bindings, 1):
             if isinstance(value, Absence):
@@ -141,8 +140,3 @@ def _rows(request: Request, view: View) -> Iterator[Binding]:
         if all(value is Absence.END_OF_MIB_VIEW for _, value in row):
             return
         names = [name for name, _ in row]
-
-
-def _too_big(request: Request) -> Answer:
-    """What takes the place of an answer that is too long: in v1 it repeats the request, so it is as long as that."""
-    return Answer(None if request.version is Version.V1 else [], ErrorStatus.TOO_BIG)

@@ -19,7 +19,6 @@ from uwsgi_async.wire.address import TcpAddress
 
 logger = logging.getLogger("uwsgi_async")
 
-_AT_ONCE: Final = 8  # datagrams, then the other tasks of this process have a turn
 _PAUSE: Final = 0.1  # seconds, when the machine cannot give what has arrived
 _IP_PKTINFO: Final = 8  # <linux/in.h>
 _ANCILLARY: Final = socket.CMSG_SPACE(20)  # bytes: struct in6_pktinfo, the longer one
@@ -73,10 +72,9 @@ class SnmpServer:
     async def run(self) -> None:
         """Serve until cancelled."""
         while True:
-            await anyio.wait_readable(self._sock)
+            await anyio.wait_readable(self._sock)  # also between two that are there: other tasks have their turn
             try:
-                for _ in range(_AT_ONCE):
-                    self._answer(self._receive())
+                self._answer(self._receive())
             except BlockingIOError:
                 pass
             except OSError as error:

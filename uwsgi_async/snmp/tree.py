@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 from uwsgi_async.snmp.objects import SLOTS, UWSGI, Absence, Binding, Kind, Oid, Value, value_of
@@ -44,72 +45,62 @@ class Tree:
     ) -> None:
         self._values = values
         self._requests = requests
-        self._metrics = metrics
-        self._kinds = {} if metrics is None else _metric_oids(metrics)
-        self._oids = sorted(self._kinds)
+        found = {} if metrics is None else _metric_readers(metrics)
+        self._metrics = _Metrics(found)
+        self._narrow_metrics = _Metrics({oid: each for oid, each in found.items() if each[0] is not Kind.COUNTER64})
 
     def look(self, *, counter64: bool = True) -> View:
         """Return the tree as it is now. ``counter64``: False leaves out what SNMP v1 has no kind for."""
         slots = dict(_general(self._requests()))
         slots.update(((*CUSTOM, n), value) for n, value in enumerate(self._values.all(), 1) if value is not None)
-        if not counter64:
-            slots = {oid: value for oid, value in slots.items() if value.kind is not Kind.COUNTER64}
-        return View(slots, self._oids, self._metric, counter64)
-
-    def _metric(self, oid: Oid) -> Value | None:
-        found = self._kinds.get(oid)
-        if found is None or self._metrics is None:
-            return None
-        name, kind = found
-        return value_of(kind, self._metrics.get(name))
+        if counter64:
+            return View(slots, self._metrics)
+        return View({oid: each for oid, each in slots.items() if each.kind is not Kind.COUNTER64}, self._narrow_metrics)
 
 
 class View:
-    """The tree at one moment. ``slots``: the values of slots; ``oids``: of all metrics, in order.
+    """The tree at one moment. ``slots``: the values of slots; ``metrics``: are read when they are asked for."""
 
-    ``metric``: returns a metric's value; None when there is none such. ``counter64``: whether that kind is seen.
-    """
-
-    def __init__(
-        self, slots: Mapping[Oid, Value], oids: Sequence[Oid], metric: Callable[[Oid], Value | None], counter64: bool
-    ) -> None:
+    def __init__(self, slots: Mapping[Oid, Value], metrics: _Metrics) -> None:
         self._slots = slots
-        self._order = sorted(slots)
-        self._oids = oids
-        self._metric = metric
-        self._counter64 = counter64
+        self._metrics = metrics
+        self._orders = sorted(slots), metrics.order
 
     def get(self, oid: Oid) -> Value | Absence:
         """Return what an object has, or why it has nothing."""
-        value = self._slots.get(oid) or self._seen(oid)
-        if value is not None:
-            return value
+        if oid in self._slots:
+            return self._slots[oid]
+        if oid in self._metrics:
+            return self._metrics.read(oid)
         return Absence.NO_SUCH_INSTANCE if self._is_object(oid) else Absence.NO_SUCH_OBJECT
 
     def after(self, oid: Oid) -> Binding:
         """Return the first object behind ``oid``, which need be none; with ``oid`` itself, when there is no other."""
-        slots, metrics = bisect_right(self._order, oid), bisect_right(self._oids, oid)
-        slot = self._order[slots] if slots < len(self._order) else None
-        for metric in self._oids[metrics:] if slot is None else self._before(metrics, slot):
-            value = self._seen(metric)
-            if value is not None:
-                return metric, value
-        return (oid, Absence.END_OF_MIB_VIEW) if slot is None else (slot, self._slots[slot])
-
-    def _before(self, first: int, slot: Oid) -> Sequence[Oid]:
-        """The metrics from number ``first`` that stand in front of a slot: hardly ever there is one."""
-        return self._oids[first : bisect_right(self._oids, slot)]
-
-    def _seen(self, oid: Oid) -> Value | None:
-        value = self._metric(oid)
-        return None if value is None or (value.kind is Kind.COUNTER64 and not self._counter64) else value
+        places = ((order, bisect_right(order, oid)) for order in self._orders)
+        behind = [order[place] for order, place in places if place < len(order)]
+        return (min(behind), self.get(min(behind))) if behind else (oid, Absence.END_OF_MIB_VIEW)
 
     def _is_object(self, oid: Oid) -> bool:
-        """Whether a value could stand here: it is the name of a slot or metric, or of an instance of one."""
+        """Whether a value could stand here: it is the name of a slot, or of an instance of a slot or metric."""
         branch, below = oid[: len(GENERAL)], oid[len(GENERAL) :]
         if branch in (GENERAL, CUSTOM):
             return bool(below) and 1 <= below[0] <= SLOTS
-        return any(self._metric(oid[:length]) is not None for length in range(len(GENERAL), len(oid) + 1))
+        return any(oid[:length] in self._metrics for length in range(len(GENERAL), len(oid)))
+
+
+class _Metrics:
+    """Metrics by their oids. ``order``: the oids, sorted."""
+
+    def __init__(self, found: Mapping[Oid, tuple[Kind, Callable[[], int]]]) -> None:
+        self._found = found
+        self.order = sorted(found)
+
+    def __contains__(self, oid: Oid) -> bool:
+        return oid in self._found
+
+    def read(self, oid: Oid) -> Value:
+        kind, number = self._found[oid]
+        return value_of(kind, number())
 
 
 def _general(requests: Sequence[int]) -> list[tuple[Oid, Value]]:
@@ -121,16 +112,16 @@ def _general(requests: Sequence[int]) -> list[tuple[Oid, Value]]:
     return [((*GENERAL, _REQUESTS), total), *workers[: SLOTS - _WORKER]]
 
 
-def _metric_oids(metrics: Metrics) -> dict[Oid, tuple[str, Kind]]:
+def _metric_readers(metrics: Metrics) -> dict[Oid, tuple[Kind, Callable[[], int]]]:
     """Return which metric stands where. Of two with the same oid the first one does, as in uWSGI.
 
     What begins as a slot's name does is out of reach, also as in uWSGI.
     """
-    found: dict[Oid, tuple[str, Kind]] = {}
+    found: dict[Oid, tuple[Kind, Callable[[], int]]] = {}
     for spec in metrics.specs:
         subids = tuple(int(part) for part in spec.oid.split(".") if part)
         fits = subids and max(subids) <= _MOST_SUBID and len(UWSGI) + len(subids) <= _MOST_SUBIDS
         if fits and (*UWSGI, subids[0]) not in (GENERAL, CUSTOM):
             kind = Kind.GAUGE if spec.type is MetricType.GAUGE else Kind.COUNTER64
-            found.setdefault((*UWSGI, *subids), (spec.name, kind))
+            found.setdefault((*UWSGI, *subids), (kind, partial(metrics.get, spec.name)))
     return found

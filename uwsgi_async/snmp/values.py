@@ -173,5 +173,6 @@ def require_library() -> None:
     """Raise `OptionError` when what reads and writes messages (`message`) is not installed."""
     try:
         import pyasn1_modules.rfc1905  # noqa: F401 - whether it is there
-    except ImportError as error:
-        raise OptionError("snmp: answering SNMP needs pyasn1: pip install 'uwsgi-async[snmp]'") from error
+    except ImportError:
+        # Nothing is broken, so the log needs no traceback.
+        raise OptionError("snmp: answering SNMP needs pyasn1: pip install 'uwsgi-async[snmp]'") from None
