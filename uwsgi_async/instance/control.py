@@ -6,6 +6,7 @@ What lives here: `SingleProcess`, `WorkerProcess`, `HelperProcess`. What does no
 from __future__ import annotations
 
 import os
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -342,6 +343,7 @@ class HelperProcess(ProcessUnderMaster):
     def __post_init__(self) -> None:
         self.busy: Callable[[], int] = int
         self._deadlines: dict[object, int] = {}
+        self._changing = threading.Lock()
         self._row = row = self.board.row(self.role.seat)
         row[Field.KIND], row[Field.NUMBER] = KINDS.index(self.role.kind), self.role.number
         row[Field.PID] = os.getpid()
@@ -360,19 +362,17 @@ class HelperProcess(ProcessUnderMaster):
         with suppress(OSError):  # no file descriptor is free: that is no reason to end
             row[Field.RSS], row[Field.VSZ] = mem()
 
-    def set_deadline(self, seconds: int) -> None:
-        self.limit(None, seconds)
-
     def limit(self, what: object, seconds: float) -> None:
         """Let the master kill this process in ``seconds``, unless this is called for the same again; 0 takes it back.
 
-        ``what``: anything that may be a key; None is what the app has asked for by `set_user_harakiri`.
+        ``what``: anything that may be a key, for what runs. Any thread may call this.
         """
-        if seconds:
-            self._deadlines[what] = time.monotonic_ns() + int(seconds * 1e9)
-        else:
-            self._deadlines.pop(what, None)
-        self._row[Field.DEADLINE] = min(self._deadlines.values(), default=0)
+        with self._changing:
+            if seconds:
+                self._deadlines[what] = time.monotonic_ns() + int(seconds * 1e9)
+            else:
+                self._deadlines.pop(what, None)
+            self._row[Field.TASK_DEADLINE] = min(self._deadlines.values(), default=0)
 
     def step_aside(self) -> bool:
         spare = self._free_spare()

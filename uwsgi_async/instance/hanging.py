@@ -37,8 +37,7 @@ class Condition:
 
     ``still``: seconds since its event loop was last seen to turn; 0 before it serves. ``harakiri``: those that what
     it does may take; 0 is for ever. ``overdue``: the time that it gave itself by `set_user_harakiri` is over;
-    ``task_overdue``: the same of ``mule-harakiri``. ``rss``
-    and ``vsz``: bytes.
+    ``task_overdue``: that of a task of a spooler, or of what a mule does. ``rss`` and ``vsz``: bytes.
     """
 
     still: float
@@ -63,7 +62,7 @@ def verdict(condition: Condition, options: Options) -> Verdict | None:
     if condition.overdue:
         return Verdict("HARAKIRI (user) triggered", True)
     if condition.task_overdue:
-        return Verdict("HARAKIRI: a handler or a message takes longer than mule-harakiri", True)
+        return Verdict("HARAKIRI: a task or message takes longer than spooler-harakiri or mule-harakiri", True)
     if condition.harakiri and condition.still > condition.harakiri + cores.harakiri_graceful_timeout:
         return Verdict(f"HARAKIRI: its event loop has not turned for {condition.still:.1f} s", True)
     if process.evil_reload_on_rss and condition.rss >= process.evil_reload_on_rss * _MEGABYTE:

@@ -17,7 +17,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any, Final
 
@@ -54,40 +54,22 @@ def run_mule(process: HelperProcess, assignment: Assignment) -> int:
         program=mule_programs(assignment.options)[mule.number - 1],
         hooks=partial(message_hooks, assignment.module),
         size=options.mule_msg_recv_size,
-        limit=_Deadlines(process.row, options.mule_harakiri).limit,
+        limit=partial(_limited, process, options.mule_harakiri) if options.mule_harakiri else lambda: NO_LIMIT,
         harakiri=options.mule_harakiri,
         is_main=True,
     )
     return live_with(process, assignment, _MuleLife(process, assignment, mule, MuleRunner(mule, work, ThisLoop())).run)
 
 
-class _Deadlines:
-    """Tells the master by when what runs now must have ended. ``seconds``: for each; 0.0 is for ever."""
-
-    def __init__(self, row: memoryview, seconds: float) -> None:
-        self._row = row
-        self._seconds = seconds
-        self._running: list[int] = []
-        self._lock = threading.Lock()
-
-    def limit(self) -> AbstractContextManager[None]:
-        return self._limit() if self._seconds else NO_LIMIT
-
-    @contextmanager
-    def _limit(self) -> Iterator[None]:
-        deadline = time.monotonic_ns() + int((self._seconds + _GRACE) * 1e9)
-        with self._lock:
-            self._running.append(deadline)
-            self._tell()
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._running.remove(deadline)
-                self._tell()
-
-    def _tell(self) -> None:
-        self._row[Field.TASK_DEADLINE] = min(self._running, default=0)
+@contextmanager
+def _limited(process: HelperProcess, seconds: float) -> Iterator[None]:
+    """Let the master kill the process when the block takes longer, and what was cancelled has had its time, too."""
+    this = object()
+    process.limit(this, seconds + _GRACE)
+    try:
+        yield
+    finally:
+        process.limit(this, 0)
 
 
 class _MuleLife:

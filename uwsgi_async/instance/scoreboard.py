@@ -52,7 +52,7 @@ class Field(IntEnum):
 
     Memory is in bytes. ``HEARTBEAT``: nanoseconds of the monotonic clock when the worker's loop was last seen to turn;
     0 before it serves. ``DEADLINE``: the same clock; when `set_user_harakiri` kills the worker; 0 = never.
-    ``TASK_DEADLINE``: the same for what a mule does now (option mule-harakiri).
+    ``TASK_DEADLINE``: the same for what a mule or a spooler does now (options mule-harakiri, spooler-harakiri).
     ``LOOP_LAG``: by how much its event loop was late at most, in the last minute. ``KIND`` and ``NUMBER``: its role,
     the first by its place in `KINDS`.
     """
