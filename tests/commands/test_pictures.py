@@ -68,6 +68,18 @@ def test_a_frame_shows_the_mules() -> None:
     assert "  1 110 busy     7   2  2.0K   1     1 3.0M work.py  web" in lines
 
 
+def test_a_frame_shows_the_spoolers() -> None:
+    spooler = {
+        "dir": "/var/spool/\x1b[2J", "pid": 120, "tasks": 9, "respawns": 1, "running": 2, "done": 8, "failed": 4,
+        "given_up": 3, "waiting": 5,
+    }  # fmt: skip
+    gone = {**spooler, "pid": 0, "dir": "/var/spool/b", "running": 0, "waiting": 0}
+    lines = drawn(instance(sections={"spoolers": [spooler, gone]}), instance(), 1.0).splitlines()
+    assert "SID PID RUN WAIT DONE FAIL DEAD SPAWN SPOOLER" in lines
+    assert "  1 120   2    5    8    4    3     1 /var/spool/?[2J" in lines
+    assert "  2   -   0    0    8    4    3     1 /var/spool/b" in lines
+
+
 SIGNALS = """\
 signals 9  lost 1  waiting 3  worker2 2  worker 1
 SIG RAISED BY              RUNS  LAST TARGET  HANDLED  LAST FAILED LAST ERROR

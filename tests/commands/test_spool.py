@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from pathlib import Path
 
 import pytest
 
+from tests.command import COMMAND
 from tests.command import run as run_command
+from tests.terminal import in_terminal
 from uwsgi_async.commands.main import run
 from uwsgi_async.errors import UsageError
 from uwsgi_async.spooler.claiming import ClaimedTask, claim
 from uwsgi_async.spooler.history import History, remember, write_letter
 from uwsgi_async.spooler.task import Task
 from uwsgi_async.spooler.writing import write_task
+
+HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
 
 
 @pytest.fixture
@@ -76,6 +81,15 @@ def test_show_tells_what_went_wrong(directory: Path, capsys: pytest.CaptureFixtu
     assert "  waiting" in lines[1]
     assert "runs: 2" in lines[1]
     assert lines[2:] == ["  n = 1", "  evil = ?[2J", "  LookupError: the reason"]
+
+
+def test_show_of_the_dead_letters_tells_why_each_was_given_up(
+    directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    letters = sorted(str(bury(directory, n=number)) for number in ("1", "2"))
+    lines = said(capsys, "show", directory / "dead-letter")
+    assert [line for line in lines if line.startswith("/")] == letters
+    assert lines.count("  LookupError: the reason") == 2
 
 
 def test_retry_puts_all_dead_letters_of_a_directory_back(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -150,3 +164,44 @@ def test_a_directory_that_is_not_there_is_told_in_a_sentence(tmp_path: Path) -> 
     status, output = run_command("spool", "ls", str(tmp_path / "none"))
     assert status == 2
     assert output == f"uwsgi-async: {tmp_path / 'none'}: No such file or directory\n"
+
+
+# --- in a terminal --------------------------------------------------------------------------------------------------
+
+
+def test_in_a_terminal_watch_shows_a_bar_that_grows_and_leaves_a_sentence(directory: Path) -> None:
+    paths = [spool(directory) for _ in range(4)]
+    with in_terminal(*COMMAND, "spool", "watch", str(directory)) as terminal:
+        terminal.wait_for("0/4")
+        for path in paths[:3]:
+            os.unlink(path)
+        terminal.wait_for("3/4")
+        spool(directory)  # more comes: the whole grows
+        terminal.wait_for("3/5")
+        for left in directory.iterdir():
+            left.unlink()
+        assert terminal.end() == 0
+    assert terminal.shown.endswith("5 tasks were run or put off\r\n")
+    assert HIDE_CURSOR in terminal.shown
+    assert terminal.shown.rindex(SHOW_CURSOR) > terminal.shown.rindex(HIDE_CURSOR)
+
+
+def test_whoever_has_watched_enough_gets_the_terminal_back(directory: Path) -> None:
+    spool(directory)
+    with in_terminal(*COMMAND, "spool", "watch", str(directory)) as terminal:
+        terminal.wait_for("0/1")
+        terminal.process.send_signal(signal.SIGINT)
+        assert terminal.end() == 0
+    assert terminal.shown.endswith("0 of 1 tasks were run or put off\r\n")
+    assert "Traceback" not in terminal.shown
+    assert terminal.shown.rindex(SHOW_CURSOR) > terminal.shown.rindex(HIDE_CURSOR)
+
+
+@pytest.mark.parametrize(("answer", "left"), [("y\n", 0), ("\n", 1)])
+def test_in_a_terminal_purge_does_what_is_answered(directory: Path, answer: str, left: int) -> None:
+    spool(directory)
+    with in_terminal(*COMMAND, "spool", "purge", str(directory)) as terminal:
+        terminal.wait_for(r"delete 1 tasks in .*\? \[y/N\] ")
+        terminal.press(answer)
+        assert terminal.end() == (2 if left else 0)
+    assert len(os.listdir(directory)) == left

@@ -19,6 +19,7 @@ import pytest
 from tests.command import COMMAND, Process, program, server
 from tests.instance.harness import pid_of
 from tests.instance.stats_values import look, read
+from tests.terminal import in_terminal
 from uwsgi_async.instance.statistics.server import local_address
 
 APP = """
@@ -211,33 +212,14 @@ def test_uwsgitop_shows_it(place: Path, keys: str) -> None:
         pytest.skip("uwsgitop is missing: it is in the dependency group test")
     with instance(place) as process:
         process.get()
-        shown = _in_terminal([sys.executable, "-W", "ignore", command, str(place / "stats")], keys)
-    assert "uwsgi-2.0.31" in shown
-    assert f"masterpid: {process.popen.pid}" in shown
-    assert "idle" in shown
-    assert "Traceback" not in shown
-
-
-def _in_terminal(command: list[str], keys: str) -> str:
-    """Run a program in a terminal of its own, press ``keys`` once it has drawn something, return all it wrote."""
-    ours, theirs = os.openpty()
-    with open(ours, "rb", buffering=0) as terminal:
-        child = subprocess.Popen(
-            command, stdin=theirs, stdout=theirs, stderr=theirs, env={**os.environ, "TERM": "xterm", "COLUMNS": "200"}
-        )
-        os.close(theirs)
-        shown = b""
-        try:
-            while part := terminal.read(65536):
-                if b"STATUS" not in shown and b"STATUS" in shown + part:
-                    os.write(ours, keys.encode())
-                shown += part
-        except OSError:  # EIO: the program has ended, and with it its side of the terminal
-            pass
-        finally:
-            child.kill()
-            child.wait()
-    return shown.decode("utf-8", "replace")
+        with in_terminal(sys.executable, "-W", "ignore", command, str(place / "stats")) as terminal:
+            terminal.wait_for("STATUS")
+            terminal.press(keys)
+            terminal.end()
+    assert "uwsgi-2.0.31" in terminal.shown
+    assert f"masterpid: {process.popen.pid}" in terminal.shown
+    assert "idle" in terminal.shown
+    assert "Traceback" not in terminal.shown
 
 
 def test_the_local_address_is_unique_to_the_process_and_its_namespace() -> None:

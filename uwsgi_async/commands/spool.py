@@ -1,7 +1,8 @@
 """``uwsgi-async spool``: a spooler's directory, for people. It needs no running instance.
 
-What lives here: the subcommands ls, show, retry, rm, purge and watch. What does not: what is in the directory
-(`spooler.listing`), the words of the other commands (`main`). Each answers with the text to print.
+What lives here: the words, and the subcommands ls, show, retry, rm, purge and watch. What does not: what is in the
+directory (`spooler.listing`), what is due when (`schedule`), the words of the other commands (`main`). Each answers
+with the text to print.
 """
 
 from __future__ import annotations
@@ -10,21 +11,21 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import NoReturn
 
-from uwsgi_async.commands.table import age, printable, size
+from uwsgi_async.commands import schedule
+from uwsgi_async.commands.table import age, columns, printable, size
+from uwsgi_async.commands.tasktext import fields_of, text_of
 from uwsgi_async.errors import UsageError
 from uwsgi_async.spooler.claiming import Refusal, claim
 from uwsgi_async.spooler.history import LETTER, forget
 from uwsgi_async.spooler.listing import Entry, letter, look
 from uwsgi_async.spooler.names import DEAD, is_priority, is_task
-from uwsgi_async.spooler.task import BODY, Task
 from uwsgi_async.spooler.writing import write_task
 
 _HEAD = ("STATE", "PRIO", "RUNS", "SIZE", "WHEN", "TASK")
-_LONGEST = 60  # characters of a field in a line
 _INTERVAL = 0.5  # seconds between two looks of watch
 
 
@@ -36,6 +37,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     for name, target, help in (
         ("ls", "directory", "list the tasks, those for later by their time"),
+        ("schedule", "directory", "show what is run when, the soonest first"),
         ("show", "task", "show what a task holds, and what went wrong"),
         ("retry", "task", "put dead letters back; of a directory all of them"),
         ("rm", "task", "delete tasks that do not run"),
@@ -43,8 +45,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         ("watch", "directory", "show how a backlog drains, until it is empty"),
     ):
         parser = subcommands.add_parser(name, help=help, description=help)
-        many = name in ("retry", "rm", "show")
+        many = name in ("schedule", "retry", "rm", "show")
         parser.add_argument("targets", nargs="+" if many else 1, metavar=target, help=_TARGETS[target])
+        if name == "schedule":
+            parser.add_argument("--json", action="store_true", help="print JSON, one list for all directories")
         if name == "retry":
             parser.add_argument("--to", metavar="DIRECTORY", help="of the spooler; if not given, where dead-letter is")
         if name == "purge":
@@ -61,6 +65,8 @@ _TARGETS = {
 def run(options: argparse.Namespace) -> str:
     """Carry out a subcommand and return what to print. Raises `UsageError` when it cannot be done."""
     try:
+        if options.subcommand == "schedule":
+            return (schedule.render_json if options.json else schedule.render)(options.targets, time.time())
         if options.subcommand == "purge":
             return purge(options.targets[0], dead=options.dead, sure=options.yes)
         if options.subcommand == "retry":
@@ -75,11 +81,7 @@ def ls(targets: Sequence[str]) -> str:
     entries = look(targets[0])
     if not entries:
         return "no tasks"
-    rows = [_HEAD, *(_cells(entry, time.time()) for entry in entries)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD) - 1)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, [*widths, 0], strict=True)).rstrip() for row in rows
-    )
+    return columns([_HEAD, *(_cells(entry, time.time()) for entry in entries)])
 
 
 def show(targets: Sequence[str]) -> str:
@@ -118,16 +120,19 @@ def purge(directory: str, *, dead: bool, sure: bool) -> str:
 
 
 def watch(targets: Sequence[str]) -> str:
-    """Show how the tasks get fewer until none waits or runs."""
+    """Show how the tasks get fewer until none waits or runs, or the user has seen enough."""
     directory = targets[0]
-    most = left = _count(directory)
-    with _progress(most) as tell:
-        while left:
-            time.sleep(_INTERVAL)
-            left = _count(directory)
-            most = max(most, left)
-            tell(most - left, most)
-    return f"{most} tasks were run or put off" if most else "no tasks"
+    seen = left = _backlog(directory)
+    try:
+        with _progress(len(seen)) as tell:
+            while left:
+                time.sleep(_INTERVAL)
+                left = _backlog(directory)
+                seen |= left
+                tell(len(seen - left), len(seen))
+    except KeyboardInterrupt:
+        return f"{len(seen - left)} of {len(seen)} tasks were run or put off"
+    return f"{len(seen)} tasks were run or put off" if seen else "no tasks"
 
 
 _SUBCOMMANDS: dict[str, Callable[[Sequence[str]], str]] = {
@@ -138,52 +143,37 @@ _SUBCOMMANDS: dict[str, Callable[[Sequence[str]], str]] = {
 }
 
 
-class _Plain:
-    """Progress without a terminal: a line for each look."""
-
-    def __enter__(self) -> Callable[[int, int], None]:
-        return lambda done, most: print(f"{done} of {most}", file=sys.stderr)
-
-    def __exit__(self, *_args: object) -> None:
-        pass
+_Tell = Callable[[int, int], object]  # is told how many tasks of how many are done
 
 
-class _Bar:
-    """Progress on a terminal. Needs rich."""
-
-    def __init__(self, most: int) -> None:
-        from rich.progress import Progress
-
-        self._progress = Progress(transient=True)
-        self._task = self._progress.add_task("tasks", total=most)
-
-    def __enter__(self) -> Callable[[int, int], None]:
-        self._progress.start()
-        return lambda done, most: self._progress.update(self._task, completed=done, total=most)
-
-    def __exit__(self, *_args: object) -> None:
-        self._progress.stop()
-
-
-def _progress(most: int) -> _Plain | _Bar:
+@contextmanager
+def _progress(most: int) -> Iterator[_Tell]:
+    """Show progress in error output: a bar on a terminal, if rich is there (the extra `top`), else a line each time."""
     if sys.stderr.isatty():
-        with suppress(ImportError):  # optional: the extra `top`
-            return _Bar(most)
-    return _Plain()
+        try:
+            from uwsgi_async.commands.progress import bar
+        except ImportError:
+            pass
+        else:
+            with bar(most) as tell:
+                yield tell
+            return
+    yield lambda done, most: print(f"{done} of {most}", file=sys.stderr)
 
 
-def _count(directory: str) -> int:
-    return sum(entry.state in ("running", "waiting") for entry in look(directory))
+def _backlog(directory: str) -> set[str]:
+    """Return the paths of what runs or waits."""
+    return {entry.path for entry in look(directory) if entry.state in ("running", "waiting")}
 
 
 def _entries(targets: Iterable[str]) -> list[Entry]:
     """Return the tasks that are meant. Raises `UsageError` for what is none."""
     found: list[Entry] = []
     for target in targets:
-        if os.path.isdir(target):
-            found += look(target)
-            continue
         path = os.path.abspath(target)
+        if os.path.isdir(path):
+            found += _letters(path) if os.path.basename(path) == DEAD else look(target)
+            continue
         place, _ = os.path.split(path)
         if os.path.basename(place) == DEAD:
             found += _letters(path)
@@ -226,29 +216,17 @@ def _delete(path: str) -> bool:
 def _cells(entry: Entry, now: float) -> tuple[str, ...]:
     seconds = entry.due - now
     when = f"in {age(seconds)}" if seconds > 0 else f"{age(-seconds)} ago"
-    fields = "" if entry.task is None else _fields(entry.task)
+    fields = "" if entry.task is None else fields_of(entry.task)
     what = f"{os.path.basename(entry.path)}  {fields or printable(entry.error)}".rstrip()
     return entry.state, entry.level or "-", str(entry.runs or "-"), size(entry.size), when, what
-
-
-def _fields(task: Task) -> str:
-    pairs = [f"{_text(key)}={_text(value)}" for key, value in task.fields.items()]
-    if task.body:
-        pairs.append(f"{BODY.decode()}={size(len(task.body))}")
-    return " ".join(pairs)
-
-
-def _text(data: bytes) -> str:
-    text = printable(data.decode("utf-8", "replace"))
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
 def _shown(entry: Entry) -> str:
     lines = [entry.path, f"  {entry.state}, {size(entry.size)} bytes, runs: {entry.runs}"]
     if entry.task is not None:
-        lines += [f"  {_text(key)} = {_text(value)}" for key, value in entry.task.fields.items()]
+        lines += [f"  {text_of(key)} = {text_of(value)}" for key, value in entry.task.fields.items()]
         if entry.task.body:
-            lines.append(f"  body: {size(len(entry.task.body))} bytes: {_text(entry.task.body)}")
+            lines.append(f"  body: {size(len(entry.task.body))} bytes: {text_of(entry.task.body)}")
     lines += [f"  {printable(line)}" for line in entry.error.splitlines()]
     return "\n".join(lines)
 

@@ -1,4 +1,8 @@
-"""``uwsgi-async ps``: the processes of an instance, a line each. Nothing here asks anybody: see `targets`."""
+"""Tables for people, and how numbers, times and foreign text are written in them.
+
+What lives here: these, and the table of ``uwsgi-async ps``, a line for each process of an instance. Nothing here asks
+anybody: see `targets`.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,15 @@ def render_processes(statistics: InstanceStatistics, now: float) -> str:
     rows = [_HEAD, *_rows(statistics, now)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
     return "\n".join(_line(row, widths) for row in rows)
+
+
+def columns(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows of the same number of cells as lines, in which the cells of a column stand below each other."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    widths[-1] = 0
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
 
 
 def size(count: int) -> str:
