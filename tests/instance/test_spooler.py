@@ -132,6 +132,27 @@ def test_the_frequency_can_be_set(shared: Instance) -> None:
     assert shared.ask("uwsgi.set_spooler_frequency(-1)").startswith("ValueError")
 
 
+def test_a_frequency_that_was_set_is_the_time_until_a_task_runs_again(tmp_path: Path) -> None:
+    with instance(tmp_path, "--spooler-frequency", "100000") as running:
+        running.ask("uwsgi.set_spooler_frequency(1)")
+        running.wait_for_runs(2, running.spool(do="retry"))
+
+
+def test_of_unique_tasks_one_waits_or_runs(tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    with instance(tmp_path, "--spooler-cores", "2") as running:
+        names = [running.spool(**{"do": "wait", "for": go, "spooler_unique": "k"}) for _ in range(2)]
+        running.wait_for_runs(1)
+        names.append(running.spool(n="while it runs", spooler_unique="k"))
+        other = running.spool(n="another one", spooler_unique="l")
+        go.touch()
+        running.wait_until_empty()
+        assert len(set(names)) == 1
+        assert [run["task"]["spooler_task_name"] for run in running.runs()].count(names[0]) == 1
+        assert running.runs(other)
+        running.wait_for_runs(2, running.spool(n="again", spooler_unique="k"))
+
+
 def test_the_statistics_tell_of_each_spooler(shared: Instance) -> None:
     shared.wait_for_runs(1, shared.spool(n=1))
 
@@ -171,6 +192,19 @@ def test_a_task_whose_spooler_is_killed_runs_again(tmp_path: Path) -> None:
         running.wait_until_empty()
         first, second = running.runs(name)
         assert first["pid"] != second["pid"]
+
+
+def test_a_task_whose_spooler_is_killed_is_taken_over_by_the_other_one_at_once(tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    with instance(tmp_path, "--spooler-processes", "2", "--spooler-frequency", "100000") as running:
+        name = running.spool(**{"do": "wait", "for": go})
+        (first,) = running.wait_for_runs(1, name)
+        (other,) = {*running.ask("uwsgi.spooler_pids()")} - {first["pid"]}
+        os.kill(first["pid"], signal.SIGKILL)
+        (_, second) = running.wait_for_runs(2, name)
+        assert second["pid"] == other
+        go.touch()
+        running.wait_until_empty()
 
 
 def test_a_task_that_kills_its_spooler_again_and_again_goes_to_the_dead_letters(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import anyio
 import greenback
 import pytest
 
+from uwsgi_async.fdwait.inotify import Inotify
 from uwsgi_async.options.spooling import SpoolerOptions
 from uwsgi_async.spooler.claiming import ClaimedTask, claim, peek
 from uwsgi_async.spooler.decide import SPOOL_IGNORE, SPOOL_OK, SPOOL_RETRY
@@ -406,6 +407,81 @@ async def test_two_spoolers_never_run_the_same_task(tmp_path: Path) -> None:
             spool(tmp_path, number)
         await until(lambda: len(done) == 100)
     assert sorted(done, key=int) == [b"%d" % number for number in range(100)]
+
+
+async def test_who_waits_for_the_task_of_another_one_tries_it_once_and_not_all_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[str] = []
+    go = anyio.Event()
+
+    def counted(path: str) -> Any:
+        tries.append(path)
+        return claim(path)
+
+    async def function(_arguments: Arguments) -> int:
+        await go.wait()
+        return SPOOL_OK
+
+    monkeypatch.setattr("uwsgi_async.spooler.runner.claim", counted)
+    async with running(tmp_path, function) as one, running(tmp_path, function) as other:
+        spool(tmp_path)
+        await until(lambda: len(tries) == 2)
+        await anyio.sleep(0.05)  # time for a thousand of tries
+        assert len(tries) == 2
+        go.set()
+        await until(lambda: one.statistics.done + other.statistics.done == 1)
+
+
+async def test_a_task_that_another_one_has_let_go_is_taken_over_at_once(tmp_path: Path) -> None:
+    path = spool(tmp_path)
+    claimed = claim(path)
+    assert isinstance(claimed, ClaimedTask)
+    calls = Calls()
+    async with running(tmp_path, calls, spooler_cores=2) as runner:
+        spool(tmp_path, 1)
+        await calls.wait(1)
+        claimed.release()
+        await calls.wait(2)
+        await until(lambda: runner.statistics.done == 2)
+    assert calls.numbers == [b"1", b"0"]
+
+
+async def test_what_is_let_go_while_it_is_tried_is_not_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = spool(tmp_path)
+    claimed = claim(path)
+    assert isinstance(claimed, ClaimedTask)
+
+    def late(tried: str) -> Any:
+        answer = claim(tried)
+        claimed.release()  # after the try, and before anybody listens
+        return answer
+
+    monkeypatch.setattr("uwsgi_async.spooler.runner.claim", late)
+    calls = Calls()
+    async with running(tmp_path, calls):
+        await calls.wait(1)
+
+
+async def test_much_news_lets_tasks_run_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = 0
+
+    def function(_arguments: Arguments) -> int:
+        return SPOOL_OK
+
+    async with running(tmp_path, function) as runner:
+        read = Inotify.read
+
+        def busy(inotify: Inotify) -> Any:
+            nonlocal written
+            written += 1
+            spool(tmp_path, written)  # there is always more
+            return read(inotify)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Inotify, "read", busy)
+            await until(lambda: runner.statistics.done > 10)
+        await until(lambda: not os.listdir(tmp_path))
 
 
 async def test_context_variables_of_a_task_are_not_the_next_ones(tmp_path: Path) -> None:

@@ -84,6 +84,18 @@ async def test_a_backlog_gives_each_task_once_until_it_is_done() -> None:
 
 
 @pytest.mark.anyio
+async def test_several_processes_begin_at_different_parts_and_none_leaves_anything_out() -> None:
+    paths = [f"/d/{number}" for number in range(6)]
+    for begins, first in ((0.0, 0), (1 / 3, 2), (2 / 3, 4)):
+        backlog = Backlog("/d", ordered=False, begins=begins)
+        backlog.add(paths)
+        assert [await backlog.next() for _ in paths] == paths[first:] + paths[:first]
+        ordered = Backlog("/d", ordered=True, begins=begins)
+        ordered.add(paths)
+        assert [await ordered.next() for _ in paths] == paths
+
+
+@pytest.mark.anyio
 async def test_an_urgent_task_overtakes_the_backlog() -> None:
     for ordered in (False, True):
         backlog = Backlog("/d", ordered=ordered)

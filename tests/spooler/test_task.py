@@ -1,14 +1,17 @@
 """A task's bytes are real uWSGI's, and whatever is none is told from a task."""
 
 import re
+from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from uwsgi_async.api.spooler import make_task
 from uwsgi_async.errors import StoreError
-from uwsgi_async.spooler.task import Task, check, decode_task, due, encode_task, priority
+from uwsgi_async.spooler.task import Task, check, decode_task, due, encode_plain, encode_task, priority
 
 FIELDS = st.dictionaries(st.binary(min_size=1, max_size=50), st.binary(max_size=500), max_size=20)
 
@@ -20,6 +23,34 @@ def test_the_bytes_are_those_of_uwsgi() -> None:
 @given(FIELDS, st.binary(max_size=1000))
 def test_what_is_written_is_read_again(fields: dict[bytes, bytes], body: bytes) -> None:
     assert decode_task(encode_task(Task(fields, body))) == Task(fields, body)
+
+
+KEY = st.integers(0, 9).map(lambda number: f"é{number}") | st.binary(max_size=300).map(lambda key: b"x" + key)
+
+
+@given(st.dictionaries(KEY, st.text(max_size=200) | st.binary(max_size=300)))
+@example({})
+def test_the_short_way_writes_what_the_long_one_does(fields: dict[Any, Any]) -> None:
+    content = encode_plain(fields)
+    if content is not None:
+        assert content == encode_task(make_task(fields))
+    else:
+        assert any(len(each) > 255 for item in make_task(fields).fields.items() for each in item)
+
+
+def test_without_a_name_the_long_way_tells_the_error() -> None:
+    assert encode_plain({b"": b"1"}) is None
+
+
+@pytest.mark.parametrize("value", [5, 1.5, None, True, [1], bytearray(b"1"), "x" * 256])
+def test_what_is_no_short_text_takes_the_long_way(value: Any) -> None:
+    assert encode_plain({b"a": value}) is None
+
+
+@pytest.mark.parametrize("key", ["at", "priority", "spooler", "body", "spooler_unique", "spooler_timeout"])
+@pytest.mark.parametrize("kind", [str, str.encode])
+def test_a_key_with_a_meaning_takes_the_long_way(key: str, kind: Callable[[str], Any]) -> None:
+    assert encode_plain({kind(key): b"1"}) is None
 
 
 @given(FIELDS, st.data())

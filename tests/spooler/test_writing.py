@@ -6,14 +6,16 @@ import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from uwsgi_async.errors import SpoolError
 from uwsgi_async.spooler import writing
-from uwsgi_async.spooler.task import Task, decode_task
-from uwsgi_async.spooler.writing import write_task
+from uwsgi_async.spooler.claiming import Refusal, claim
+from uwsgi_async.spooler.task import Task, decode_task, encode_task
+from uwsgi_async.spooler.writing import write_plain, write_task
 
 NAME = re.compile(r"uwsgi_spoolfile_on_.+_\d+_\d+_\d+_\d+_\d+")
 
@@ -106,6 +108,97 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
+SMALL = Task({b"a": b"1"})
+SHORT_WAYS = pytest.mark.parametrize(
+    "write",
+    [lambda place: write_task(place, SMALL, sync=False), lambda place: write_plain(place, {"a": b"1"})],
+    ids=["task", "plain"],
+)
+
+
+@SHORT_WAYS
+def test_without_sync_a_small_task_is_the_same_file_under_the_same_kind_of_name(
+    tmp_path: Path, write: Callable[[str], str]
+) -> None:
+    path = write(str(tmp_path))
+    assert os.listdir(tmp_path) == [os.path.basename(path)]
+    assert NAME.fullmatch(os.path.basename(path))
+    assert os.stat(path).st_mode & 0o777 == 0o600
+    assert Path(path).read_bytes() == encode_task(SMALL)
+
+
+@SHORT_WAYS
+def test_without_sync_a_small_task_is_written_by_one_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[str], str]
+) -> None:
+    calls: list[bytes] = []
+    real = os.write
+
+    def noted(fd: int, data: bytes) -> int:
+        calls.append(bytes(data))
+        return real(fd, data)
+
+    monkeypatch.setattr(os, "write", noted)
+    write(str(tmp_path))
+    assert calls == [encode_task(SMALL)]
+
+
+@SHORT_WAYS
+@pytest.mark.parametrize("written", [None, 0, 5])
+def test_without_sync_what_the_system_refuses_is_an_error_too_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[str], str], written: int | None
+) -> None:
+    real = os.write
+
+    def refuse(fd: int, data: bytes) -> int:
+        if written is None:
+            raise OSError(28, "No space left on device")
+        return real(fd, data[:written])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", refuse)
+        with pytest.raises(SpoolError, match="No space left"):
+            write(str(tmp_path))
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "task",
+    [Task({}, b"x"), Task({b"a": b"x" * 5000}), Task({b"at": b"17"}), Task({b"spooler_unique": b"k"})],
+    ids=["body", "large", "at", "unique"],
+)
+def test_what_could_be_mistaken_while_it_is_written_is_never_seen_before_it_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: Task
+) -> None:
+    real = os.write
+
+    def noted(fd: int, data: bytes) -> int:
+        assert os.listdir(tmp_path) == []
+        return real(fd, data)
+
+    monkeypatch.setattr(os, "write", noted)
+    write_task(str(tmp_path), task, sync=False)
+    assert len(os.listdir(tmp_path)) == 1
+
+
+def test_a_large_plain_task_is_left_to_the_long_way(tmp_path: Path) -> None:
+    assert write_plain(str(tmp_path), {f"key {number}": "x" * 200 for number in range(30)}) is None
+    assert os.listdir(tmp_path) == []
+
+
+def test_without_sync_a_writer_that_is_killed_leaves_nothing_that_is_run(tmp_path: Path) -> None:
+    code = """
+import os, sys
+from uwsgi_async.spooler.writing import write_plain
+os.write = lambda *args: os.kill(os.getpid(), 9)
+write_plain(sys.argv[1], {b"a": b"1"})
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    (path,) = tmp_path.iterdir()
+    assert claim(str(path)) == Refusal("empty")
+
+
 @pytest.mark.parametrize("call", ["write", "fsync", "link"])
 def test_a_writer_that_is_killed_leaves_nothing(tmp_path: Path, call: str) -> None:
     code = f"""
@@ -139,5 +232,8 @@ def test_it_is_synced_before_it_has_its_name_and_its_name_before_the_end(
     write_task(str(tmp_path), Task({}))
     assert steps == ["sync file", "link", "sync directory"]
     steps.clear()
-    write_task(str(tmp_path), Task({}), sync=False)
+    write_task(str(tmp_path), Task({}, b"body"), sync=False)
     assert steps == ["link"]
+    steps.clear()
+    write_task(str(tmp_path), Task({}), sync=False)
+    assert steps == []

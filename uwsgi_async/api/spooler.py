@@ -22,7 +22,7 @@ from uwsgi_async.spooler.names import is_task
 from uwsgi_async.spooler.running import Arguments, arguments
 from uwsgi_async.spooler.table import Spoolers
 from uwsgi_async.spooler.task import BODY, SPOOLER, Task
-from uwsgi_async.spooler.writing import write_task
+from uwsgi_async.spooler.writing import write_plain, write_task
 
 __all__ = [
     "send_to_spooler",
@@ -76,6 +76,8 @@ async def spool(task: Mapping[Any, Any] | None = None, /, **fields: Any) -> byte
     ``spooler_retries``. Outside of an instance ``spooler`` is needed. Raises ValueError for what cannot be a task,
     `SpoolError` when the system refuses; then nothing is left. Cancelled, it may have written the task.
     """
+    if path := _write_plain(task, fields):
+        return os.fsencode(path)
     directory, made, sync = _prepare(task, fields)
     if not sync:
         return os.fsencode(write_task(directory, made, sync=False))
@@ -86,6 +88,8 @@ send_to_spooler = spool
 
 
 def _spool_blocking(task: Mapping[Any, Any] | None = None, /, **fields: Any) -> bytes:
+    if path := _write_plain(task, fields):
+        return os.fsencode(path)
     directory, made, sync = _prepare(task, fields)
     if sync and in_event_loop():
         return wait_for(partial(spool, task, **fields), name="spool")
@@ -137,11 +141,20 @@ def set_spooler_frequency(seconds: int, /) -> bool:
     return True
 
 
+def _write_plain(task: Mapping[Any, Any] | None, fields: Mapping[str, Any]) -> str | None:
+    """Go the short way of most tasks that are not synced; None: this one takes the long way."""
+    if _spoolers is None or _spoolers.options.spooler_sync or fields or type(task) is not dict:
+        return None
+    return write_plain(_spoolers.directories[0], task)
+
+
 def _prepare(task: Mapping[Any, Any] | None, fields: Mapping[str, Any]) -> tuple[str, Task, bool]:
     """Return the directory, the task, and whether to wait for the disk."""
-    if task is not None and not isinstance(task, Mapping):
-        raise ValueError("The argument of spooler callable must be a dictionary")
-    made = make_task({**fields, **(task or {})})
+    if fields or type(task) is not dict:
+        if task is not None and not isinstance(task, Mapping):
+            raise ValueError("The argument of spooler callable must be a dictionary")
+        task = {**fields, **(task or {})}
+    made = make_task(task)
     if _spoolers is not None:
         return _spoolers.directory_of(made), made, _spoolers.options.spooler_sync
     directory = os.fsdecode(made.fields.get(SPOOLER, b""))
@@ -155,13 +168,16 @@ def _prepare(task: Mapping[Any, Any] | None, fields: Mapping[str, Any]) -> tuple
 
 def make_task(fields: Mapping[Any, Any]) -> Task:
     """Return a task of what a caller has handed in. Raises ValueError for what cannot be in one."""
-    made = {_bytes(key, key): _bytes(value, key) for key, value in fields.items()}
+    made = {
+        key if type(key) is bytes else _bytes(key, key): value if type(value) is bytes else _bytes(value, key)
+        for key, value in fields.items()
+    }
     return Task(made, made.pop(BODY, b""))
 
 
 def _bytes(value: Any, key: object) -> bytes:
-    if type(value) is bytes:
-        return value
+    if isinstance(value, bytes):
+        return bytes(value)
     if isinstance(value, str):
         return value.encode()
     if isinstance(value, int | float) and not isinstance(value, bool):

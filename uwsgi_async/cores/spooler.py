@@ -15,15 +15,15 @@ import anyio.to_thread
 from uwsgi_async.errors import BadRequestError, SpoolError
 from uwsgi_async.spooler.table import Spoolers
 from uwsgi_async.spooler.task import Task
-from uwsgi_async.wire.uwsgi import MODIFIER_ANSWER, Packet, decode_vars, encode_packet
+from uwsgi_async.wire.uwsgi import MODIFIER_ANSWER, Packet, decode_items, encode_packet
 
 if TYPE_CHECKING:
     from uwsgi_async.cores.connection import Connection
 
 logger = logging.getLogger("uwsgi_async")
 
-_DECORATED: Final = "ud_spool_func"  # the function that `decorators.spooler` would call
-_PICKLED: Final = "args"
+_DECORATED: Final = b"ud_spool_func"  # the function that `decorators.spooler` would call
+_PICKLED: Final = b"args"
 
 
 class SpoolService:
@@ -48,8 +48,7 @@ class SpoolService:
     async def _write(self, payload: bytes) -> None:
         if self._spoolers is None:
             raise ValueError("this instance has no spooler")
-        fields = decode_vars(payload)
+        fields = decode_items(payload)
         if _DECORATED in fields and _PICKLED in fields:
             raise ValueError("its arguments are pickled, and nothing is unpickled that came over a network")
-        task = Task({key.encode("latin-1"): value.encode("latin-1") for key, value in fields.items()})
-        await anyio.to_thread.run_sync(self._spoolers.write, task)
+        await anyio.to_thread.run_sync(self._spoolers.write, Task(fields))

@@ -10,8 +10,7 @@ import ctypes
 import os
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 MODIFY: Final = 0x2
 ATTRIB: Final = 0x4
@@ -26,11 +25,10 @@ EXCL_UNLINK: Final = 0x4000000  # nothing of files that are deleted already
 ISDIR: Final = 0x40000000
 
 _HEAD = struct.Struct("iIII")  # inotify_event without its name
-_READ = 64 * 1024  # bytes
+_READ = 256 * 1024  # bytes
 
 
-@dataclass(frozen=True, slots=True)
-class FileEvent:
+class FileEvent(NamedTuple):
     """``watch``: the number that `Inotify.add` gave. ``mask``: bits of this module. ``name``: in the directory."""
 
     watch: int

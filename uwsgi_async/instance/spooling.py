@@ -104,13 +104,15 @@ class _Host:
         self._row = spoolers.row(number)
         self._before = {each: self._row[each] for each in (Row.DONE, Row.FAILED, Row.GIVEN_UP)}
         directory = spoolers.directories[number]
+        siblings = [each for each in range(spoolers.processes) if spoolers.directories[each] == directory]
         self.runner = TaskRunner(
             directory,
             spoolers.options,
             self._find,
             lambda: spoolers.frequency,
             guard,
-            names_strangers=spoolers.directories.index(directory) == number,
+            number=siblings.index(number),
+            processes=len(siblings),
         )
 
     def __repr__(self) -> str:

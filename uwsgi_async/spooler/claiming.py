@@ -17,18 +17,18 @@ import os
 import stat
 import struct
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from uwsgi_async.errors import StoreError
-from uwsgi_async.spooler.task import Task, decode_task
+from uwsgi_async.spooler.task import UNIQUE, Task, decode_task
 
 Why = Literal["busy", "gone", "early", "empty", "damaged", "foreign"]
 
 _FLOCK: Final = "hhqqi0q"
 _LOCK: Final = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 _FLAGS: Final = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+_TO_CLAIM: Final = os.O_RDWR | _FLAGS
 _YOUNG: Final = 60.0  # seconds in which real uWSGI may still write an empty file
 _GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR})
 
@@ -65,14 +65,16 @@ class ClaimedTask:
     @property
     def name(self) -> str:
         """The name of its file."""
-        return os.path.basename(self.path)
+        return self.path.rpartition("/")[2]
 
     def remove(self) -> None:
         """Delete the task: it is done."""
         try:
-            if os.fstat(self._fd).st_nlink:  # else somebody has deleted it, and the name may be another one's by now
-                with suppress(FileNotFoundError):
-                    os.unlink(self.path)
+            # A name that may come again may be another task's by now, if somebody has deleted this one.
+            if UNIQUE not in self.task.fields or os.fstat(self._fd).st_nlink:
+                os.unlink(self.path)
+        except FileNotFoundError:
+            pass
         finally:
             self.abandon()
 
@@ -105,7 +107,7 @@ def claim(path: str, *, early: bool = False) -> ClaimedTask | Refusal:
     Raises OSError for what is the machine's fault, such as too many open files.
     """
     try:
-        fd = os.open(path, os.O_RDWR | _FLAGS)
+        fd = os.open(path, _TO_CLAIM)
     except OSError as error:
         return _cannot_open(error)
     try:
@@ -146,6 +148,21 @@ def peek(path: str) -> Task | None:
         os.close(fd)
 
 
+def is_free(path: str) -> bool:
+    """Return whether a file is there that has something in it and that nobody writes or runs; it is not changed.
+
+    Nobody who waits for the end of writing is told of this look.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | _FLAGS)
+    except OSError:
+        return False
+    try:
+        return os.fstat(fd).st_size > 0 and not is_locked(fd)
+    finally:
+        os.close(fd)
+
+
 def is_locked(fd: int) -> bool:
     """Return whether another open file has a lock on the file: somebody writes or runs it."""
     answer = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, _LOCK)
@@ -169,13 +186,13 @@ def _read(fd: int, early: bool) -> bytes | Refusal:
         return Refusal("foreign", "it is no regular file")
     if not status.st_nlink:  # somebody has run it between our open and our lock
         return Refusal("gone")
-    when = int(status.st_mtime)
+    when, size = int(status.st_mtime), status.st_size
     if when > time.time() and not early:
         return Refusal("early", due=when)
-    if not status.st_size:
+    if not size:
         old = time.time() - status.st_mtime > _YOUNG
         return Refusal("damaged", "it is empty") if old else Refusal("empty")
-    return _whole(fd, status.st_size)
+    return _whole(fd, size)
 
 
 def _whole(fd: int, size: int = 65536) -> bytes:

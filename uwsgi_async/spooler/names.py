@@ -12,6 +12,7 @@ import socket
 import time
 from functools import cache
 from itertools import count
+from random import Random
 from typing import Final
 
 PREFIX: Final = "uwsgi_spoolfile_on_"
@@ -20,14 +21,15 @@ _HISTORY: Final = ".history"
 _TEMPORARY: Final = ".uwsgi_async_"
 
 _counter = count(1)
+_random = Random()  # of our own: an app may seed the module's
 _PART = re.compile(r"(\d+)")
 
 
 def new_name() -> str:
     """Return a name that no other task has: host, process, number in this process, a random one, the time."""
-    seconds, micros = divmod(time.time_ns() // 1000, 1_000_000)
-    random = int.from_bytes(os.urandom(4), "little") >> 1
-    return f"{PREFIX}{_hostname()}_{os.getpid()}_{next(_counter)}_{random}_{seconds}_{micros}"
+    now = time.time_ns() // 1000
+    number, random = next(_counter), _random.getrandbits(31)
+    return f"{_of_this_process()}{number}_{random}_{now // 1_000_000}_{now % 1_000_000}"
 
 
 def unique_name(key: bytes) -> str:
@@ -70,5 +72,16 @@ def version_key(name: str) -> tuple[str | int, ...]:
 
 
 @cache
-def _hostname() -> str:
-    return socket.gethostname().replace("/", "_")
+def _of_this_process() -> str:
+    """Return what the names of all tasks that this process writes begin with."""
+    host = socket.gethostname().replace("/", "_")
+    return f"{PREFIX}{host}_{os.getpid()}_"
+
+
+def _after_fork() -> None:
+    """In a child: it is another process."""
+    _of_this_process.cache_clear()
+    _random.seed()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -18,7 +18,7 @@ from anyio.abc import TaskGroup
 
 from uwsgi_async.options.spooling import SpoolerOptions
 from uwsgi_async.spooler.backlog import Backlog
-from uwsgi_async.spooler.claiming import Refusal, claim
+from uwsgi_async.spooler.claiming import ClaimedTask, Refusal, claim
 from uwsgi_async.spooler.decide import Again, Done, GiveUp, Outcome
 from uwsgi_async.spooler.running import Report, SpoolerFunction, TaskRun
 from uwsgi_async.spooler.scanning import scan
@@ -44,8 +44,8 @@ class TaskRunner:
     """Runs the tasks of one directory.
 
     ``find``: returns the app's spooler function, None when there is none. ``frequency``: returns the seconds between
-    two looks at the whole directory. ``guard``: see `TaskRun`. ``names_strangers``: log what is in the directory and is
-    no task, once; of several processes of a directory one should.
+    two looks at the whole directory. ``guard``: see `TaskRun`. ``number`` of ``processes``: of those that this instance
+    has for the directory; the first one logs what is in there and is no task, once.
     """
 
     def __init__(
@@ -56,15 +56,16 @@ class TaskRunner:
         frequency: Callable[[], float],
         guard: Callable[[object, float], None] = lambda _run, _seconds: None,
         *,
-        names_strangers: bool = True,
+        number: int = 0,
+        processes: int = 1,
     ) -> None:
         self.directory = directory
         self.statistics = SpoolerStatistics()
         self._options = options
         self._frequency = frequency
-        self._names_strangers = names_strangers
+        self._names_strangers = number == 0
         self._run = TaskRun(directory, options, find, frequency, guard)
-        self._backlog = Backlog(directory, ordered=options.spooler_ordered)
+        self._backlog = Backlog(directory, ordered=options.spooler_ordered, begins=number / processes)
         self._watch: DirectoryWatch | None = None
         self._must_look = False
         self._stirred = anyio.Event()
@@ -147,6 +148,7 @@ class TaskRunner:
 
     def _look(self) -> None:
         """Look at the whole directory."""
+        self._watches_more([])
         try:
             found = scan(self.directory, ordered=self._options.spooler_ordered)
             if self._watches_more(found.levels):  # what has come between looking and watching
@@ -154,8 +156,6 @@ class TaskRunner:
         except OSError as error:
             self._name_once(self.directory, f"cannot be read: {error.strerror}")
             return
-        if self._watch is not None:
-            self._watch.forget_unfinished()
         self._due = found.due
         self._backlog.add(found.tasks)
         for stranger in found.strangers:
@@ -163,8 +163,11 @@ class TaskRunner:
 
     def _watches_more(self, levels: list[str]) -> bool:
         """Watch what is not watched yet; return whether there was anything."""
+        if self._watch is None:
+            return False
         try:
-            return self._watch is not None and self._watch.watch(levels)
+            self._watch.forget_unfinished()  # they are looked at again
+            return self._watch.watch(levels)
         except OSError as error:
             self._name_once(self.directory, f"tells no news, new tasks are seen at the next look: {error.strerror}")
             return False
@@ -176,40 +179,53 @@ class TaskRunner:
         size = len(contextvars.copy_context())
         turn = time.monotonic()
         while not self._ending and (path := await self._backlog.next()) is not None:
-            await self._manage(path)
-            if len(contextvars.copy_context()) != size:
-                context.copy().run(cores.start_soon, self._core, cores, context)
-                return
+            if (claimed := self._claim(path)) is not None:
+                await self._manage(claimed)
+                if len(contextvars.copy_context()) != size:
+                    context.copy().run(cores.start_soon, self._core, cores, context)
+                    return
             if time.monotonic() - turn > _TURN:
                 await anyio.lowlevel.checkpoint()
                 turn = time.monotonic()
 
-    async def _manage(self, path: str) -> None:
+    def _claim(self, path: str) -> ClaimedTask | None:
+        """Take a task; None when it cannot be run now."""
         try:
             claimed = claim(path)
         except OSError as error:
             logger.error("spooler %s: %s cannot be opened: %s", self.directory, path, error.strerror)
             self._backlog.done(path)
-            return
+            return None
         if isinstance(claimed, Refusal):
             self._backlog.done(path)
             self._refused(path, claimed)
-            return
+            return None
+        return claimed
+
+    async def _manage(self, claimed: ClaimedTask) -> None:
         self.statistics.running += 1
         try:
             report = await self._run.run(claimed)
         finally:
             self.statistics.running -= 1
-            self._backlog.done(path)
+            self._backlog.done(claimed.path)
         self._count(report)
 
     def _refused(self, path: str, refusal: Refusal) -> None:
-        if refusal.why in ("busy", "empty") and self._watch is not None:
-            self._watch.note_unfinished(path)
-        if refusal.why == "early":
+        if refusal.why in ("busy", "empty"):
+            self._wait_for_end(path)
+        elif refusal.why == "early":
             self._expect(refusal.due)
         elif refusal.why in ("damaged", "foreign"):
             self._name_once(path, f"is left alone: {refusal.reason}")
+
+    def _wait_for_end(self, path: str) -> None:
+        """Try again when somebody else is ready with a file, if that can be heard of; else at the next look."""
+        try:
+            if self._watch is not None and self._watch.note_unfinished(path):
+                self._backlog.add([path])
+        except OSError:
+            pass  # the directory is gone, or the machine has no more watches: `_watches_more` tells of it
 
     def _count(self, report: Report) -> None:
         match report.step:

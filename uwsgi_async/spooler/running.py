@@ -22,13 +22,14 @@ from uwsgi_async.spooler.claiming import ClaimedTask
 from uwsgi_async.spooler.decide import Again, Done, GiveUp, Outcome, Patience, Step, is_worn_out, next_step, outcome_of
 from uwsgi_async.spooler.history import History, forget, recall, remember, write_letter
 from uwsgi_async.spooler.names import DEAD
-from uwsgi_async.spooler.task import Task
+from uwsgi_async.spooler.task import RETRIES, TIMEOUT, Task
 
 logger = logging.getLogger("uwsgi_async")
 
 _CRASHED: Final = "the process that ran it ended before the task did"
 
 _TOO_LATE: Final = object()
+_NEW: Final = History()
 
 Arguments = dict[Any, bytes]
 SpoolerFunction = Callable[[Arguments], Any]
@@ -42,6 +43,9 @@ class Report:
     outcome: Outcome
     step: Step
     ends_process: bool = False
+
+
+_DONE: Final = Report(Outcome.OK, Done())
 
 
 def arguments(task: Task, name: str) -> Arguments:
@@ -73,6 +77,12 @@ class TaskRun:
         self._options = options
         self._find = find
         self._frequency = frequency
+        self._usual = Patience(
+            frequency(),
+            options.spooler_retries if options.spooler_retries >= 0 else None,
+            options.spooler_retry_delay,
+            options.spooler_retry_delay_max,
+        )
         self._dead = options.spooler_dead_letter or os.path.join(directory, DEAD)
         self._label = f"[spooler {directory} pid: {os.getpid()}]"
 
@@ -82,20 +92,22 @@ class TaskRun:
     async def run(self, claimed: ClaimedTask) -> Report:
         """Run a task, and do with it what is to be done then. It is let go in any case, also when cancelled."""
         try:
-            patience = self._patience(claimed.task)
-            history = History()
+            patience, history = self._patience(claimed.task), _NEW
             if patience.remembers:
                 history = recall(claimed.path)
                 if is_worn_out(history.runs, patience):  # its last run has ended the process
-                    return self._carry_out(claimed, Report(Outcome.FAILED, GiveUp()), history)
+                    return self._carry_out(claimed, Report(Outcome.FAILED, GiveUp()), history, patience)
                 try:
                     remember(claimed.path, History(history.runs + 1, _CRASHED))
                 except OSError as refused:
                     return self._cannot(claimed, refused)
             outcome, error, leaves = await self._call(claimed)
+            if outcome is Outcome.OK:
+                return self._carry_out(claimed, _DONE, history, patience)
             runs = history.runs + (outcome is not Outcome.IGNORED)
+            patience = replace(patience, frequency=self._frequency())
             step = next_step(outcome, runs, patience, time.time(), forever=claimed.task.forever)
-            return self._carry_out(claimed, Report(outcome, step, leaves), History(runs, error))
+            return self._carry_out(claimed, Report(outcome, step, leaves), History(runs, error), patience)
         finally:
             claimed.abandon()
 
@@ -108,12 +120,18 @@ class TaskRun:
         quiet = self._options.spooler_quiet
         if not quiet:
             logger.info("%s managing request %s ...", self._label, claimed.name)
-        began = time.monotonic()
-        seconds = claimed.task.timeout or self._options.spooler_harakiri
-        if seconds:
-            self._guard(claimed, seconds)
+        began = 0.0 if quiet else time.monotonic()
+        seconds = self._options.spooler_harakiri
+        if TIMEOUT in claimed.task.fields:
+            seconds = claimed.task.timeout or seconds
         try:
-            result = await _limited(function, arguments(claimed.task, claimed.name), seconds)
+            if seconds:
+                self._guard(claimed, seconds)
+                result = await _limited(function, arguments(claimed.task, claimed.name), seconds)
+            else:
+                result = function(arguments(claimed.task, claimed.name))
+                if type(result) is not int and inspect.isawaitable(result):
+                    result = await result
         except (Exception, SystemExit) as error:
             logger.error("%s task %s failed", self._label, claimed.name, exc_info=error)
             return Outcome.FAILED, "".join(traceback.format_exception(error)), isinstance(error, SystemExit)
@@ -131,24 +149,23 @@ class TaskRun:
         return outcome, "", False
 
     def _patience(self, task: Task) -> Patience:
-        options = self._options
-        retries = task.retries
-        if retries is None and options.spooler_retries >= 0:
-            retries = options.spooler_retries
-        return Patience(self._frequency(), retries, options.spooler_retry_delay, options.spooler_retry_delay_max)
+        """Return how long this task is tried: as the options say, unless it says so itself."""
+        if RETRIES in task.fields and (retries := task.retries) is not None:
+            return replace(self._usual, retries=retries)
+        return self._usual
 
-    def _carry_out(self, claimed: ClaimedTask, report: Report, history: History) -> Report:
+    def _carry_out(self, claimed: ClaimedTask, report: Report, history: History, patience: Patience) -> Report:
         """Do what was decided. When the file system refuses, that is logged, and the task stays, to be run again."""
         try:
             match report.step:
                 case Done():
-                    if self._patience(claimed.task).remembers:
+                    if patience.remembers:
                         forget(claimed.path)
                     claimed.remove()
                 case GiveUp():
                     self._give_up(claimed, history)
                 case Again(due):
-                    if self._patience(claimed.task).remembers:
+                    if patience.remembers:
                         remember(claimed.path, history)
                     claimed.release(due)
         except OSError as refused:
@@ -177,10 +194,8 @@ class TaskRun:
 
 
 async def _limited(function: SpoolerFunction, task: Arguments, seconds: float) -> object:
-    """Call the app's function and return its result; `_TOO_LATE` when it was cancelled after ``seconds``, 0 = never."""
-    if not seconds:
+    """Call the app's function and return its result; `_TOO_LATE` when it was cancelled after ``seconds``."""
+    with anyio.CancelScope(deadline=anyio.current_time() + seconds):
         result = function(task)
         return await result if inspect.isawaitable(result) else result
-    with anyio.CancelScope(deadline=anyio.current_time() + seconds):
-        return await _limited(function, task, 0)
     return _TOO_LATE

@@ -90,9 +90,10 @@ class Spoolers:
 
     def directory_of(self, task: Task) -> str:
         """Return the directory of a task's spooler. Raises ValueError when it names none of this instance."""
-        named = os.fsdecode(task.fields.get(SPOOLER, b""))
-        if not named:
+        given = task.fields.get(SPOOLER)
+        if not given:
             return self.directories[0]
+        named = os.fsdecode(given)
         if named.isascii() and named.isdigit() and len(named) < 10:
             if int(named) < len(self.directories):
                 return self.directories[int(named)]

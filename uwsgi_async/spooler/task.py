@@ -7,11 +7,10 @@ What lives here: `Task`, its codec, and the keys that mean something to the spoo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from uwsgi_async.errors import BadRequestError, StoreError
-from uwsgi_async.wire.uwsgi import HEADER_SIZE, MODIFIER_SPOOL, decode_vars, encode_packet, encode_vars
+from uwsgi_async.wire.uwsgi import HEADER_SIZE, MAX_PAYLOAD, MODIFIER_SPOOL, decode_items, encode_items, encode_packet
 
 AT: Final = b"at"  # unix seconds, before which the task is not run
 PRIORITY: Final = b"priority"  # a whole number; 0 comes first, tasks without one last
@@ -23,12 +22,17 @@ UNIQUE: Final = b"spooler_unique"  # at most one task with this value waits or r
 TIMEOUT: Final = b"spooler_timeout"  # seconds that the task may take
 RETRIES: Final = b"spooler_retries"  # how often it is tried again; instead of the option
 
+SPECIAL: Final = frozenset({AT, PRIORITY, UNIQUE, TIMEOUT, RETRIES})
+"""The keys that say how a task is written, or how it is run; most tasks have none of them."""
+
+_MEANINGFUL: Final = SPECIAL | {SPOOLER, BODY}
+_SIZES: Final = tuple(size.to_bytes(2, "little") for size in range(256))
+
 _DECORATED: Final = b"ud_spool_ret"  # what the decorators of uwsgidecorators.py make of each run
 _FOREVER: Final = b"-1"
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(NamedTuple):
     """What a task file holds. ``fields`` are never changed. ``body``: b"" is none."""
 
     fields: Mapping[bytes, bytes]
@@ -60,24 +64,44 @@ def encode_task(task: Task) -> bytes:
     Raises ValueError for an empty key, a key or value of more than 65535 bytes, and for all together beyond that,
     4 bytes more for each: what is larger belongs into the body.
     """
-    fields = {key.decode("latin-1"): value.decode("latin-1") for key, value in task.fields.items()}
-    return encode_packet(MODIFIER_SPOOL, 0, encode_vars(fields)) + task.body
+    packet = encode_packet(MODIFIER_SPOOL, 0, encode_items(task.fields))
+    return packet + task.body
+
+
+def encode_plain(fields: dict[Any, Any]) -> bytes | None:
+    """Return what `encode_task` returns for fields as an app gives them; None for any but a plain task.
+
+    A plain task has keys without a meaning only, and all of its keys and values are short, and str or bytes.
+    """
+    parts: list[bytes] = []
+    for key, value in fields.items():
+        if type(key) is str:
+            key = key.encode()
+        if type(value) is str:
+            value = value.encode()
+        if type(key) is not bytes or type(value) is not bytes or key in _MEANINGFUL:
+            return None
+        if not 0 < len(key) < len(_SIZES) > len(value):
+            return None
+        parts += (_SIZES[len(key)], key, _SIZES[len(value)], value)
+    payload = b"".join(parts)
+    return None if len(payload) > MAX_PAYLOAD else encode_packet(MODIFIER_SPOOL, 0, payload)
 
 
 def decode_task(content: bytes) -> Task:
     """Return the task of a file's whole content. Raises `StoreError` for what is none, and says why."""
-    if len(content) < HEADER_SIZE:
-        raise StoreError(f"it has {len(content)} bytes, less than a task's first {HEADER_SIZE}")
+    size = len(content)
+    if size < HEADER_SIZE:
+        raise StoreError(f"it has {size} bytes, less than a task's first {HEADER_SIZE}")
     if content[0] != MODIFIER_SPOOL:
         raise StoreError(f"a task begins with the byte {MODIFIER_SPOOL}, not {content[0]}")
-    end = HEADER_SIZE + int.from_bytes(content[1:3], "little")
-    if len(content) < end:
-        raise StoreError(f"it should have {end} bytes or more, but has {len(content)}")
+    end = HEADER_SIZE + (content[1] | content[2] << 8)
+    if size < end:
+        raise StoreError(f"it should have {end} bytes or more, but has {size}")
     try:
-        fields = decode_vars(content[HEADER_SIZE:end])
+        return Task(decode_items(content[HEADER_SIZE:end]), content[end:])
     except BadRequestError as error:
         raise StoreError(str(error)) from error
-    return Task({key.encode("latin-1"): value.encode("latin-1") for key, value in fields.items()}, content[end:])
 
 
 def due(task: Task) -> int:

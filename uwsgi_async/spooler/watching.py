@@ -3,9 +3,10 @@
 What lives here: `DirectoryWatch`. What does not: inotify's own calls (`fdwait.inotify`), looking at all of the
 directory (`scanning`), which goes on beside, because a network file system tells no news.
 
-A file that is linked or moved into the directory is whole. One that is created there is written by real uWSGI: it is
-looked at, found locked or empty, and looked at again when it is closed. No other end of writing counts: each try to run
-a task ends in one.
+A file that is linked or moved into the directory is whole. One that is created there is not yet: it is looked at, and
+when it is found locked or empty, looked at again when somebody has closed it. The same holds for a task that somebody
+else runs, so that it is taken over at once when he dies. Ends of writing are only heard of while there is such a file:
+each try to run a task ends in one, also our own.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 
 import anyio
 
@@ -27,11 +29,13 @@ from uwsgi_async.fdwait.inotify import (
     FileEvent,
     Inotify,
 )
-from uwsgi_async.spooler.names import is_priority, is_task
+from uwsgi_async.spooler.claiming import is_free
+from uwsgi_async.spooler.names import PREFIX, is_priority
 
 logger = logging.getLogger("uwsgi_async")
 
-_MASK = CLOSE_WRITE | CREATE | MOVED_TO | EXCL_UNLINK
+_MASK = CREATE | MOVED_TO | EXCL_UNLINK
+_TASK = PREFIX.encode()
 
 
 class DirectoryWatch:
@@ -43,6 +47,7 @@ class DirectoryWatch:
         self._places: dict[int, str] = {}
         self._watched: set[str] = set()
         self._unfinished: set[str] = set()
+        self._listening: set[str] = set()  # the places where ends of writing are heard of
 
     def __repr__(self) -> str:
         return f"<DirectoryWatch of {self._directory}>"
@@ -51,56 +56,71 @@ class DirectoryWatch:
         """Watch the directory, and these sub-directories; return whether any was not watched. Raises OSError."""
         fresh = [place for place in (self._directory, *levels) if place not in self._watched]
         for place in fresh:
-            self._places[self._inotify.add(place, _MASK)] = place
+            self._hear(place, _MASK)
             self._watched.add(place)
         return bool(fresh)
 
     def close(self) -> None:
         self._inotify.close()
 
-    def note_unfinished(self, path: str) -> None:
-        """Tell of this file when it is closed: somebody writes it, or seems to."""
+    def note_unfinished(self, path: str) -> bool:
+        """Tell of this file when it is closed by whoever writes or runs it; return whether that has happened already.
+
+        Raises OSError.
+        """
+        place = os.path.dirname(path)
+        if place not in self._listening:
+            self._hear(place, _MASK | CLOSE_WRITE)
+            self._listening.add(place)
+        if is_free(path):
+            return True
         self._unfinished.add(path)
+        return False
 
     def forget_unfinished(self) -> None:
-        """Wait for no file any more: the whole directory has been looked at."""
+        """Wait for no file any more: the whole directory has been looked at. Raises OSError."""
         self._unfinished.clear()
+        while self._listening:
+            with suppress(FileNotFoundError):
+                self._hear(self._listening.pop(), _MASK)
+
+    def _hear(self, place: str, mask: int) -> None:
+        """Watch a directory, or hear of something else in one that is watched."""
+        self._places[self._inotify.add(place, mask)] = place
 
     async def news(self) -> tuple[list[str], bool]:
-        """Wait until something happens; return the tasks, and whether the whole directory must be looked at."""
+        """Wait until something happens; return the tasks, and whether the whole directory must be looked at.
+
+        A checkpoint also when much has happened already, so that tasks are run while others are written.
+        """
         while True:
+            await anyio.lowlevel.checkpoint()
             try:
-                events = list(self._inotify.read())
+                events = self._inotify.read()
             except BlockingIOError:
                 await anyio.wait_readable(self._inotify.fd)
                 continue
-            tasks: dict[str, None] = {}
-            other = False
-            for event in events:
-                if event.mask & IGNORED:
-                    self._watched.discard(self._places.pop(event.watch, ""))
-                path = self._task(event)
-                if path:
+            tasks, look = self._sort(events)
+            if tasks or look:
+                return list(tasks), look
+
+    def _sort(self, events: Iterable[FileEvent]) -> tuple[dict[str, None], bool]:
+        """Return the tasks that have come, in their order, and whether something else has happened."""
+        tasks: dict[str, None] = {}
+        look = False
+        for watch, mask, name in events:
+            if mask & (OVERFLOW | IGNORED):
+                look = True
+                place = self._places.pop(watch, "")
+                self._watched.discard(place)
+                self._listening.discard(place)
+            elif name.startswith(_TASK):
+                path = f"{self._places[watch]}/{os.fsdecode(name)}"
+                if mask & (CREATE | MOVED_TO):
                     tasks[path] = None
-                else:
-                    other = other or bool(event.mask & (OVERFLOW | IGNORED)) or self._is_new_level(event)
-            if tasks or other:
-                return list(tasks), other
-            await anyio.lowlevel.checkpoint()
-
-    def _task(self, event: FileEvent) -> str:
-        """Return the path of the task that an event tells of; "" when it tells of none."""
-        name = os.fsdecode(event.name)
-        place = self._places.get(event.watch)
-        if place is None or not is_task(name):
-            return ""
-        path = f"{place}/{name}"
-        if event.mask & (CREATE | MOVED_TO):
-            return path
-        if path in self._unfinished:
-            self._unfinished.discard(path)
-            return path
-        return ""
-
-    def _is_new_level(self, event: FileEvent) -> bool:
-        return bool(event.mask & ISDIR) and is_priority(os.fsdecode(event.name))
+                elif path in self._unfinished and is_free(path):
+                    self._unfinished.discard(path)
+                    tasks[path] = None
+            elif mask & ISDIR and is_priority(os.fsdecode(name)):
+                look = True
+        return tasks, look

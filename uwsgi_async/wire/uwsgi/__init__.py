@@ -15,7 +15,7 @@ from uwsgi_async.wire.uwsgi.packet import (
     PacketReader,
     encode_packet,
 )
-from uwsgi_async.wire.uwsgi.vars import decode_vars, encode_vars, parse_file
+from uwsgi_async.wire.uwsgi.vars import decode_items, decode_vars, encode_items, encode_vars, parse_file
 
 __all__ = [
     "HEADER_SIZE",
@@ -30,7 +30,9 @@ __all__ = [
     "MODIFIER_WSGI_PATH_INFO",
     "Packet",
     "PacketReader",
+    "decode_items",
     "decode_vars",
+    "encode_items",
     "encode_packet",
     "encode_vars",
     "parse_file",

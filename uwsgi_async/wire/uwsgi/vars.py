@@ -1,17 +1,20 @@
 """The request variables in a uwsgi packet's payload: bytes to names and values, and back.
 
 Each variable is ``u16 little-endian length, name, u16 little-endian length, value``. A name is never empty, a value
-may be. What lives here: `decode_vars`, `encode_vars`, `parse_file`. What does not: the packet around (`packet.py`).
+may be. What lives here: `decode_vars` and `encode_vars`; `decode_items` and `encode_items`, the same in bytes;
+`parse_file`. What does not: the packet around (`packet.py`).
 """
 
+import struct
 from collections.abc import Mapping
-from typing import Final
+from typing import AnyStr, Final
 
 from uwsgi_async.errors import BadRequestError
 from uwsgi_async.wire.uwsgi.packet import HEADER_SIZE, MAX_PAYLOAD, MODIFIER_SPOOL, MODIFIER_WSGI
 from uwsgi_async.wire.vars import Vars
 
 _MAX_ITEM: Final = 0xFFFF  # bytes
+_pack_length: Final = struct.Struct("<H").pack
 _FILE_MODIFIERS = frozenset({MODIFIER_WSGI, MODIFIER_SPOOL})
 
 
@@ -21,9 +24,21 @@ def decode_vars(payload: bytes) -> Vars:
     Of variables of one name the last one counts. Raises `BadRequestError` (400) for an empty name, and for a length
     that points behind the payload's end.
     """
-    text = payload.decode("latin-1")
-    end = len(payload)
     result = Vars()
+    _decode(payload, payload.decode("latin-1"), result)
+    return result
+
+
+def decode_items(payload: bytes) -> dict[bytes, bytes]:
+    """Return names and values as they are. Otherwise as `decode_vars`."""
+    result: dict[bytes, bytes] = {}
+    _decode(payload, payload, result)
+    return result
+
+
+def _decode(payload: bytes, text: AnyStr, result: dict[AnyStr, AnyStr]) -> None:
+    """Cut what is in ``payload`` out of ``text``, which is the same or its characters."""
+    end = len(payload)
     at = 0
     while at < end:
         start = at + 2
@@ -40,7 +55,6 @@ def decode_vars(payload: bytes) -> Vars:
         if at > end:
             raise _cut(start - 2)
         result[name] = text[start:at]
-    return result
 
 
 def encode_vars(variables: Mapping[str, str]) -> bytes:
@@ -49,14 +63,21 @@ def encode_vars(variables: Mapping[str, str]) -> bytes:
     Raises ValueError for an empty name, a character outside latin-1 (then a UnicodeEncodeError), and for more bytes
     than one item (65535) or one packet holds.
     """
+    return encode_items({name.encode("latin-1"): value.encode("latin-1") for name, value in variables.items()})
+
+
+def encode_items(items: Mapping[bytes, bytes]) -> bytes:
+    """Return the payload of names and values that are bytes. Raises ValueError as `encode_vars` does."""
     parts: list[bytes] = []
-    for name, value in variables.items():
+    for name, value in items.items():
+        try:
+            parts += (_pack_length(len(name)), name, _pack_length(len(value)), value)
+        except struct.error:
+            raise ValueError(
+                f"a uwsgi name or value has at most {_MAX_ITEM} bytes, not {max(len(name), len(value))} ({name!r:.80})"
+            ) from None
         if not name:
-            raise ValueError(f"a uwsgi variable needs a name (its value is {value!r})")
-        for item in (name.encode("latin-1"), value.encode("latin-1")):
-            if len(item) > _MAX_ITEM:
-                raise ValueError(f"a uwsgi name or value has at most {_MAX_ITEM} bytes, not {len(item)} ({name!r:.80})")
-            parts += (len(item).to_bytes(2, "little"), item)
+            raise ValueError(f"a uwsgi variable needs a name (its value is {value!r:.80})")
     payload = b"".join(parts)
     if len(payload) > MAX_PAYLOAD:
         raise ValueError(f"a uwsgi packet carries at most {MAX_PAYLOAD} bytes of variables, not {len(payload)}")
@@ -75,10 +96,9 @@ def parse_file(content: bytes) -> dict[bytes, bytes] | None:
     if len(content) < end:
         return None
     try:
-        variables = decode_vars(content[HEADER_SIZE:end])
+        return decode_items(content[HEADER_SIZE:end])
     except BadRequestError:
         return None
-    return {name.encode("latin-1"): value.encode("latin-1") for name, value in variables.items()}
 
 
 def _cut(at: int) -> BadRequestError:
