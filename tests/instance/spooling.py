@@ -146,9 +146,9 @@ class Instance:
 
 
 @contextmanager
-def instance(place: Path, *options: str, **environment: str) -> Iterator[Instance]:
+def instance(place: Path, *options: str, app: str = APP, **environment: str) -> Iterator[Instance]:
     """Run the app with a spooler in ``place``."""
-    (place / "app.py").write_text(APP)
+    (place / "app.py").write_text(app)
     environment = {"SPOOL_LOG": str(place / "log"), "SPOOL_DIR": str(place / "spool"), **environment}
     words = [f"--env={name}={value}" for name, value in environment.items()]
     directory = ["--spooler", str(place / "spool")]
