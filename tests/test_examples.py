@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import ROOT, program, server
+from tests.command import ROOT, program, run, server
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 PROGRAMS = [path for path in EXAMPLES if "__main__" in path.read_text()]
-APPS = [path for path in EXAMPLES if path not in PROGRAMS]
+TASKS = ROOT / "examples/tasks.py"
+APPS = [path for path in EXAMPLES if path not in (*PROGRAMS, TASKS)]
 
 
 @pytest.mark.parametrize("path", APPS, ids=lambda path: path.name)
@@ -41,6 +42,25 @@ def test_the_program_of_the_readme_serves(tmp_path: Path) -> None:
     with program(sys.executable, "-u", str(tmp_path / "program.py")) as process:
         process.url = process.wait_for(r"http://\S+")[0]
         assert process.get() == b"hello"
+
+
+def test_the_example_of_the_spooler_runs_tries_again_and_gives_up(tmp_path: Path) -> None:
+    directory = tmp_path / "tasks"
+    words = ("--spooler", str(directory), "--spooler-cores", "10", "--spooler-retries", "2")
+    with server("--wsgi-file", str(TASKS), *words, "--spooler-retry-delay", "0.05", "--master") as process:
+        for what in ("welcome?ann", "thumbnails?cat", "charge?ann", "import?nonsense"):
+            assert process.get(f"/{what}") == b"it will be done\n"
+        for said in (r"sent a welcome to ann", *(f"made cat, {width} wide" for width in (100, 200, 400))):
+            process.wait_for(said)
+        process.wait_for(r"(?s)the bank does not answer.*charged ann")
+        process.wait_for("given up after 3 runs")
+        status, shown = run("spool", "show", str(directory / "dead-letter"))
+        assert status == 0
+        assert "number = nonsense" in shown
+        assert "ValueError: invalid literal for int()" in shown
+        process.wait_until(lambda: run("spool", "schedule", str(directory)) == (0, f"{directory}\nno tasks\n"))
+        assert run("spool", "retry", str(directory)) == (0, "1 put back\n")
+        process.wait_until(lambda: process.output.count("given up after 3 runs") == 2)
 
 
 # --- docs/signals.md: the first two blocks are apps, the third is a program -----------------------------------------
