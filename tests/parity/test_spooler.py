@@ -50,9 +50,9 @@ def ask(running: Running, expression: str) -> Any:
 
 
 def runs(place: Path) -> list[Any]:
-    """What has run: by which server, with what, in which directory."""
+    """What has run: by which server, with what, in which directory. A line that is still written is none yet."""
     log = place / "log"
-    return [eval(line) for line in log.read_text().splitlines()] if log.exists() else []
+    return [eval(line) for line in log.read_text().split("\n")[:-1]] if log.exists() else []
 
 
 def wait_until(condition: Callable[[], object]) -> None:
