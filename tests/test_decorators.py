@@ -380,13 +380,6 @@ async def test_the_name_of_uwsgis_module_can_be_imported_while_an_instance_runs(
             importlib.import_module("uwsgidecorators")
 
 
-@pytest.mark.parametrize("name", ["erlang"])
-def test_a_name_that_is_not_built_yet_says_so(name: str) -> None:
-    assert not hasattr(decorators, name)
-    with pytest.raises(AttributeError, match=f"the decorator {name} is not built yet"):
-        getattr(decorators, name)
-
-
 def test_what_was_never_a_name_is_none() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'tick'"):
         _ = decorators.tick

@@ -33,6 +33,18 @@ from uwsgi_async.api.cache import (
 from uwsgi_async.api.cacheobject import Cache, RemoteCache, cache, remote_cache
 from uwsgi_async.api.dropped import grunt, has_hook, sorry_i_need_to_block
 from uwsgi_async.api.dynamic import get_option, getoption, set_option, set_warning_message, setoption
+from uwsgi_async.api.erlang import (
+    erlang_close,
+    erlang_connect,
+    erlang_node,
+    erlang_recv,
+    erlang_recv_message,
+    erlang_register_process,
+    erlang_rpc,
+    erlang_send,
+    erlang_send_message,
+    erlang_sr,
+)
 from uwsgi_async.api.extraction import embedded_data, extract
 from uwsgi_async.api.information import log, logsize, mem, micros, parsefile
 from uwsgi_async.api.locks import is_locked, lock, unlock
@@ -251,6 +263,16 @@ __all__ = [
     "core_id",
     "disconnect",
     "embedded_data",
+    "erlang_close",
+    "erlang_connect",
+    "erlang_node",
+    "erlang_recv",
+    "erlang_recv_message",
+    "erlang_register_process",
+    "erlang_rpc",
+    "erlang_send",
+    "erlang_send_message",
+    "erlang_sr",
     "extract",
     "farm_get_msg",
     "farm_msg",

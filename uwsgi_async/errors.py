@@ -14,6 +14,7 @@ One root, three branches, so that a caller can tell who is at fault::
     │   ├── SignalError            a signal, its target or its timer that cannot be (also a ValueError)
     │   ├── MuleError              a mule or farm that is not there, or a mule's function elsewhere (also a ValueError)
     │   ├── SignalQueueFullError   a signal without a place, where nobody may wait (also a BlockingIOError)
+    │   ├── TermError              what cannot be an Erlang term, or none of Python's values (also a ValueError)
     │   ├── DeadlockError          a wait that nobody could end (also a RuntimeError)
     │   ├── NoLoopError            an awaitable without a running event loop (also a RuntimeError)
     │   └── WouldBlockLoopError    a blocking face called on the event loop itself (also a RuntimeError)
@@ -28,7 +29,9 @@ One root, three branches, so that a caller can tell who is at fault::
     │   └── NodeError              another server that was asked, such as by RPC; no fault of the client
     │       ├── NodeGoneError      it is not there, or went away (also a ConnectionError and so an OSError)
     │       ├── NodeTimeoutError   it was too slow (also a TimeoutError and so an OSError)
-    │       └── BadAnswerError     its answer is malformed or exceeds a limit (also a ValueError)
+    │       ├── BadAnswerError     its answer is malformed or exceeds a limit (also a ValueError)
+    │       └── ErlangError        an Erlang node says what is none of the protocol (also a ValueError, as in uWSGI)
+    │           └── NodeDownError  there is no such node, or it refuses or has gone (also a NodeGoneError)
     └── BrokenError                it broke: the machine or the server itself
         ├── BindError              a listening socket could not be opened (also an OSError)
         ├── StoreError             a file that keeps shared state is damaged or cannot be used
@@ -96,6 +99,17 @@ class MuleError(UsageError, ValueError):
 
 class SignalQueueFullError(UsageError, BlockingIOError):
     """A signal was not raised, because the queue of its target is full and the caller may not wait."""
+
+
+class TermError(UsageError, ValueError):
+    """A value has no form as an Erlang term, or a term has none as a value of Python's.
+
+    ``end``: of a term that has come, where it ends; 0: unknown.
+    """
+
+    def __init__(self, reason: str, end: int = 0) -> None:
+        super().__init__(reason)
+        self.end = end
 
 
 class DeadlockError(UsageError, RuntimeError):
@@ -180,6 +194,14 @@ class NodeTimeoutError(NodeError, TimeoutError):
 
 class BadAnswerError(NodeError, ValueError):
     """What another server has answered is none, or larger than it may be."""
+
+
+class ErlangError(NodeError, ValueError):
+    """An Erlang node, or its epmd, has said what is none of the protocol."""
+
+
+class NodeDownError(ErlangError, NodeGoneError):
+    """There is no such Erlang node, it refuses this one, or the connection to it has ended while it was needed."""
 
 
 class BrokenError(UwsgiAsyncError):

@@ -12,6 +12,7 @@ from uwsgi_async.api import (
     cache,
     dropped,
     dynamic,
+    erlang,
     extraction,
     information,
     locks,
@@ -35,6 +36,6 @@ from uwsgi_async.api import (
 
 CHAPTERS = (
     *(asynchronous, request, bodies, information, extraction, naming, process, dynamic, dropped),
-    *(cache, locks, queue, sharedarea, metrics, signals, mules, spooler, spooling, snmp, websockets),
+    *(cache, locks, queue, sharedarea, metrics, signals, mules, spooler, spooling, snmp, erlang, websockets),
     *(rpc, sockets, messages, routing, alarms),
 )

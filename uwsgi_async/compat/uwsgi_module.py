@@ -18,7 +18,7 @@ from dataclasses import asdict, fields
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from uwsgi_async.api import CHAPTERS, asynchronous, metrics, mules, process, queue, spooling
+from uwsgi_async.api import CHAPTERS, asynchronous, erlang, metrics, mules, process, queue, spooling
 from uwsgi_async.api.information import InstanceInformation
 from uwsgi_async.api.request import the_request
 from uwsgi_async.compat.finding import decorators_found
@@ -47,17 +47,7 @@ _LATER = frozenset(
         "cluster_best_node",
         "cluster_node_name",
         "cluster_nodes",
-        "erlang_close",
-        "erlang_connect",
         "erlang_lock",
-        "erlang_node",
-        "erlang_recv",
-        "erlang_recv_message",
-        "erlang_register_process",
-        "erlang_rpc",
-        "erlang_send",
-        "erlang_send_message",
-        "erlang_sr",
         "erlang_unlock",
         "i_am_the_lord",
         "lord_scroll",
@@ -251,6 +241,7 @@ _FACES: dict[str, Callable[..., Any]] = {
 }
 _VALUES: dict[str, Callable[[], object]] = {
     "queue_size": queue.queue_size,
+    "erlang_node": erlang.erlang_node,
     "metrics": lambda: tuple(metric.name for metric in metrics.metrics()),
 }
 _ONLY_HERE = ("start_response",)

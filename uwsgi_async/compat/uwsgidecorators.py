@@ -13,8 +13,8 @@ from threading import Thread
 import uwsgi  # type: ignore[import-untyped]
 
 from uwsgi_async.decorators import (
-    __getattr__,  # noqa: F401 - for names that are not built yet
     cron,
+    erlang,
     farm,
     filemon,
     get_free_signal,
@@ -43,6 +43,7 @@ from uwsgi_async.decorators.spooler import manage_spool_request, spool_decorate,
 __all__ = [
     "Thread",
     "cron",
+    "erlang",
     "farm",
     "filemon",
     "get_free_signal",

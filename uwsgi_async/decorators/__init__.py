@@ -11,9 +11,9 @@ before is registered with each instance that begins.
 from __future__ import annotations
 
 from types import ModuleType
-from typing import Any, Final
 
 from uwsgi_async.decorators.calls import harakiri, lock, thread
+from uwsgi_async.decorators.erlang import erlang
 from uwsgi_async.decorators.forks import postfork, postfork_chain, postfork_chain_hook, take_hooks
 from uwsgi_async.decorators.functions import rpc
 from uwsgi_async.decorators.mules import farm, mule, mule_functions, mulefunc, muleloop, mulemsg, take_message_hook
@@ -22,6 +22,7 @@ from uwsgi_async.decorators.spooler import spool, spooler_functions, spoolforeve
 
 __all__ = [
     "cron",
+    "erlang",
     "farm",
     "filemon",
     "get_free_signal",
@@ -43,14 +44,6 @@ __all__ = [
     "thread",
     "timer",
 ]
-
-_LATER: Final = frozenset(["erlang"])
-
-
-def __getattr__(name: str) -> Any:
-    if name in _LATER:
-        raise AttributeError(f"the decorator {name} is not built yet in uwsgi_async: see the README for what is")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def begin(module: ModuleType) -> None:

@@ -29,6 +29,7 @@ from uwsgi_async.fdwait.poller import open_poller
 from uwsgi_async.handlers.mounts import Apps
 from uwsgi_async.instance.channel import Ready
 from uwsgi_async.instance.control import BEAT, HelperProcess
+from uwsgi_async.instance.erlang import NodeTask
 from uwsgi_async.instance.hooks import await_hook, call_hook
 from uwsgi_async.instance.living import Assignment, Place, Upkeep, listen, live_with
 from uwsgi_async.instance.loader import finish
@@ -137,6 +138,7 @@ class _MuleLife:
             async with anyio.create_task_group() as beside:
                 signals.thread = self._mule.loop_thread = threading.get_ident()
                 beside.start_soon(signals.run)
+                beside.start_soon(NodeTask(serves=False).run)
                 beside.start_soon(self._beat)
                 beside.start_soon(self._wait_for_the_end)
                 process.row[Field.READY] = 1

@@ -45,6 +45,7 @@ from uwsgi_async.instance.calling import App, Calling, make_handler
 from uwsgi_async.instance.certificates import Tls, load_certificates, watch_certificates
 from uwsgi_async.instance.control import SingleProcess
 from uwsgi_async.instance.dynamic import DynamicOptions
+from uwsgi_async.instance.erlang import NodeTask
 from uwsgi_async.instance.hooks import await_hook, call_hook, with_hook
 from uwsgi_async.instance.importing import import_any
 from uwsgi_async.instance.information import magic_table, opt_of
@@ -224,12 +225,14 @@ async def serve(
         tasks = SpoolerTasks(module, spooler.current())
         mules = MuleThreads(options, module, signals)
         stack.callback(mules.close)
+        node = NodeTask(serves=True)
         process.sections = lambda: {**state.sections(), **mules.sections(), **signals.sections()}
         beside = (
             state.maintain,
             signals.run,
             tasks.run,
             mules.run,
+            node.run,
             *((stats.run, process.keep_accounts) if faces else ()),
             *(() if snmp is None else (snmp.run,)),
         )
@@ -239,7 +242,7 @@ async def serve(
             listeners,
             process.accounts.count_app,
             beside=beside,
-            before_end=partial(_finish, options.cores.grace, signals.drain, tasks.finish, mules.finish),
+            before_end=partial(_finish, options.cores.grace, signals.drain, tasks.finish, mules.finish, node.release),
             stats=stats.addresses,
             snmp="" if snmp is None else snmp.address,
         ) as server:

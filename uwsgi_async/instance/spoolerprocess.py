@@ -22,6 +22,7 @@ from uwsgi_async.fdwait.poller import open_poller
 from uwsgi_async.handlers.mounts import Apps
 from uwsgi_async.instance.channel import Ready
 from uwsgi_async.instance.control import BEAT, HelperProcess
+from uwsgi_async.instance.erlang import NodeTask
 from uwsgi_async.instance.hooks import await_hook
 from uwsgi_async.instance.importing import import_any
 from uwsgi_async.instance.living import Assignment, Place, Upkeep, listen, live, watch_sigterm
@@ -69,6 +70,7 @@ async def _run(process: HelperProcess, assignment: Assignment, _apps: Apps) -> N
         stack.callback(close_to_threads, open_to_threads())
         async with anyio.create_task_group() as beside:
             beside.start_soon(assignment.signals.run)
+            beside.start_soon(NodeTask(serves=False).run)
             beside.start_soon(_beat, process, assignment, tasks)
             beside.start_soon(watch_sigterm, place)
             await beside.start(_run_tasks, tasks, place)

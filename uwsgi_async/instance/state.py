@@ -17,8 +17,9 @@ from typing import Any, Protocol
 
 import anyio
 
-from uwsgi_async.api import cache, locks, metrics, mules, queue, sharedarea, snmp, spooler
+from uwsgi_async.api import cache, erlang, locks, metrics, mules, queue, sharedarea, snmp, spooler
 from uwsgi_async.api.statistics import InstanceStatistics
+from uwsgi_async.erlang.settings import NodeClaim
 from uwsgi_async.instance.metrics import InstanceMetrics
 from uwsgi_async.instance.roles import mule_programs
 from uwsgi_async.instance.statistics.publish import Detail
@@ -91,6 +92,7 @@ KINDS: tuple[Kind, ...] = (
         MuleQueues.attach,
         mules.using,
     ),
+    Kind("erlang", lambda options: NodeClaim.create(options.erlang), NodeClaim.attach, erlang.using),
     Kind("spoolers", lambda options: Spoolers.create(options.spooler), Spoolers.attach, spooler.using),
     Kind("snmp", lambda options: SnmpValues.create(options.snmp), SnmpValues.attach, snmp.using),
 )

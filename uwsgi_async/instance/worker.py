@@ -19,6 +19,7 @@ from uwsgi_async.handlers.mounts import Apps
 from uwsgi_async.instance.channel import Drain, Inherit, Message, Ready, Suspend
 from uwsgi_async.instance.control import WorkerProcess
 from uwsgi_async.instance.dynamic import DynamicOptions
+from uwsgi_async.instance.erlang import NodeTask
 from uwsgi_async.instance.hooks import await_hook
 from uwsgi_async.instance.limits import Wear, worn_out
 from uwsgi_async.instance.living import Assignment, Place, Upkeep, listen, live, watch_sigterm
@@ -53,19 +54,24 @@ async def _serve_beside(tasks: TaskGroup, process: WorkerProcess, assignment: As
     await await_hook(assignment.module, "post_fork_hook")
 
     count_app = process.accounts.count_app
+    node = NodeTask(serves=True)
 
     def count(request: Request) -> None:
         process.accounts.count(request.connection.pool)
         if count_app is not None:
             count_app(request)
 
+    async def before_end() -> None:
+        await node.release()
+        await assignment.signals.finish(options.cores.grace)
+
     async with serve_apps(
         apps,
         options,
         assignment.listeners,
         count,
-        beside=(assignment.signals.run,),
-        before_end=partial(assignment.signals.finish, options.cores.grace),
+        beside=(assignment.signals.run, node.run),
+        before_end=before_end,
         handover=assignment.handover,
         leads=process.leads if options.process.processes > 1 else None,
     ) as server:

@@ -12,6 +12,7 @@ from uwsgi_async.options.alarms import AlarmOptions
 from uwsgi_async.options.caching import CacheOptions
 from uwsgi_async.options.cheaper import CheaperOptions
 from uwsgi_async.options.declare import option
+from uwsgi_async.options.erlang import ErlangOptions
 from uwsgi_async.options.loading import AppOptions, LoadOptions, StaticOptions
 from uwsgi_async.options.loggers import LoggerOptions, NameOptions
 from uwsgi_async.options.mules import MuleOptions
@@ -463,6 +464,7 @@ class Options:
     alarms: AlarmOptions = field(default_factory=AlarmOptions)
     mules: MuleOptions = field(default_factory=MuleOptions)
     spooler: SpoolerOptions = field(default_factory=SpoolerOptions)
+    erlang: ErlangOptions = field(default_factory=ErlangOptions)
     websockets: WebSocketOptions = field(default_factory=WebSocketOptions)
     snmp: SnmpOptions = field(default_factory=SnmpOptions)
     configuration: Configuration = field(default_factory=Configuration)
