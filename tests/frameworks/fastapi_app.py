@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import Depends, FastAPI, Request, WebSocket
 from fastapi.responses import FileResponse, PlainTextResponse, StreamingResponse
 
 
@@ -64,3 +64,10 @@ def in_thread() -> str:
 
     uwsgi.async_sleep(0.001)
     return "from a thread"
+
+
+@application.websocket("/echo")
+async def echo(websocket: WebSocket) -> None:
+    await websocket.accept(subprotocol=websocket.scope["subprotocols"][0])
+    while True:  # its end is the framework's WebSocketDisconnect
+        await websocket.send_text(f"{websocket.url.path} {await websocket.receive_text()}")

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from litestar import Litestar, MediaType, Request, get, post
+from litestar import Litestar, MediaType, Request, WebSocket, get, post, websocket
 from litestar.response import File, Stream
 
 
@@ -58,6 +58,16 @@ def in_thread() -> str:
     return "from a thread"
 
 
+@websocket("/echo")
+async def echo(socket: WebSocket[Any, Any, Any]) -> None:
+    await socket.accept(subprotocols=socket.scope["subprotocols"][0])
+    async for message in socket.iter_data(mode="text"):
+        await socket.send_text(f"{socket.url.path} {message}")
+
+
 application = Litestar(
-    [body, stream, error, state, where, file, in_thread], lifespan=[lifespan], openapi_config=None, logging_config=None
+    [body, stream, error, state, where, file, in_thread, echo],
+    lifespan=[lifespan],
+    openapi_config=None,
+    logging_config=None,
 )

@@ -9,7 +9,7 @@ from starlette.background import BackgroundTask
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.responses import FileResponse, PlainTextResponse, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 
 done = []
 
@@ -59,6 +59,12 @@ async def background(request):
     return PlainTextResponse("answered", background=BackgroundTask(work))
 
 
+async def echo(websocket):
+    await websocket.accept(subprotocol=websocket.scope["subprotocols"][0])
+    async for message in websocket.iter_text():
+        await websocket.send_text(f"{websocket.url.path} {message}")
+
+
 class Header(BaseHTTPMiddleware):
     async def dispatch(self, request, call_next):
         response = await call_next(request)
@@ -84,6 +90,7 @@ application = Starlette(
         Route("/file", file),
         Route("/thread", in_thread),
         Route("/background", background),
+        WebSocketRoute("/echo", echo),
     ],
     middleware=[Middleware(Header)],
     lifespan=lifespan,

@@ -11,6 +11,7 @@ import pytest
 
 import uwsgi_async
 from tests.client import connect, get
+from tests.websockets.client import CLOSE, TEXT, close_payload, frame, websocket
 
 pytestmark = pytest.mark.anyio
 
@@ -96,3 +97,16 @@ async def test_a_background_task_of_starlette_holds_nobody_up() -> None:
         assert (await client.get("/background")).body == b"answered"
         assert (await client.get("/where")).headers["x-middleware"] == "passed"
     assert module.done == [True]
+
+
+@pytest.mark.parametrize("name", WITH_LIFESPAN)
+async def test_its_websockets_are_served(app: Any, caplog: pytest.LogCaptureFixture) -> None:
+    async with run(app) as server:
+        async with websocket(server, "/echo", "Sec-WebSocket-Protocol: chat\r\n") as ws:
+            assert any(line.lower() == "sec-websocket-protocol: chat" for line in ws.head)
+            for message in ("one", "two"):
+                await ws.send(frame(TEXT, message.encode()))
+                assert await ws.message() == f"/echo {message}"
+            await ws.send(frame(CLOSE, close_payload(1000)))
+            assert (await ws.until_close())[0] == 1000
+    assert "the app raised an error" not in caplog.text

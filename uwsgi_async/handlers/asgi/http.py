@@ -1,7 +1,8 @@
 """One request and its answer, for an ASGI app: `receive` and `send`, and what the app's end means.
 
-What lives here: `AsgiHandler`, `HttpExchange`. What does not: the scope (`scope`), framing (`cores.response`), files
-(`files`). An app that does not wait costs no task switch: it runs in the core's task, and so do receive and send.
+What lives here: `AsgiHandler`, `HttpExchange`. What does not: websockets (`websocket`), the scope (`scope`), framing
+(`cores.response`), files (`files`). An app that does not wait costs no task switch: it runs in the core's task, and so
+do receive and send.
 
 A response that is complete sets its connection free at once: what the app does behind it, a background task for one,
 goes on in its core, and the client's next request does not wait for that.
@@ -16,12 +17,15 @@ from typing import Any, NoReturn
 from anyio.lowlevel import checkpoint
 
 from uwsgi_async.cores.request import NO_BODY, Request
+from uwsgi_async.cores.websocket import WebSocket
 from uwsgi_async.errors import AppError, BadRequestError, DisconnectedError, PeerError, PeerTimeoutError
+from uwsgi_async.handlers.asgi.causes import client_caused
 from uwsgi_async.handlers.asgi.events import App, Message
 from uwsgi_async.handlers.asgi.files import FileSender
 from uwsgi_async.handlers.asgi.head import head_of
 from uwsgi_async.handlers.asgi.scope import Scopes
 from uwsgi_async.handlers.asgi.turns import Turns
+from uwsgi_async.handlers.asgi.websocket import WebSocketExchange
 
 logger = logging.getLogger("uwsgi_async")
 
@@ -37,12 +41,24 @@ class AsgiHandler:
         self._files = files
 
     async def __call__(self, request: Request) -> None:
+        if request.websocket is not None:
+            await self._speak(request, request.websocket)
+            return
         exchange = HttpExchange(request, self._files)
         try:
             await self._app(self._scopes.http(request), exchange.receive, exchange.send)
         except Exception as error:  # noqa: BLE001 - raised again, or what it follows from
             exchange.fail(error)
         if not request.response.complete or exchange.refused is not None:
+            exchange.end()
+
+    async def _speak(self, request: Request, websocket: WebSocket) -> None:
+        exchange = WebSocketExchange(request, websocket)
+        try:
+            await self._app(self._scopes.websocket(request), exchange.receive, exchange.send)
+        except Exception as error:  # noqa: BLE001 - raised again, or what it follows from
+            exchange.fail(error)
+        else:
             exchange.end()
 
 
@@ -133,7 +149,7 @@ class HttpExchange:
         """Raise what an app's error means: what the client has done, when it only follows from that."""
         if self.refused is not None:
             raise self.refused from error
-        lost = _lost(error)
+        lost = client_caused(error)
         if lost is not None:
             raise lost from error
         raise error
@@ -224,19 +240,3 @@ def _bytes(body: object) -> bytes:
     if isinstance(body, bytes | bytearray | memoryview):
         return bytes(body)
     raise TypeError(f"expected bytes as the body of http.response.body, got {type(body).__name__}")
-
-
-def _lost(error: BaseException) -> PeerError | None:
-    """Return the loss of the client that has led to ``error``, None when it has another cause.
-
-    Frameworks raise errors of their own when `send` has raised, and task groups put them into groups.
-    """
-    if isinstance(error, BaseExceptionGroup):
-        found = [_lost(each) for each in error.exceptions]
-        return found[0] if all(each is not None for each in found) else None
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, DisconnectedError | PeerTimeoutError):
-            return seen
-        seen = seen.__cause__ or seen.__context__
-    return None

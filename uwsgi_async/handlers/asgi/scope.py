@@ -3,7 +3,7 @@
 What lives here: `Scopes`, which makes scopes of a request's vars and remembers them, as environs are. What does not:
 events (`http`). Headers are given as they came, but without those that have "_" in their names: they would be taken
 for the ones with "-", and so could forge what a proxy in front removes or sets; no handler here gets them.
-Source: the ASGI specification, "HTTP Connection Scope".
+Source: the ASGI specification, "HTTP Connection Scope" and "Websocket Connection Scope".
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ SPEC_VERSION = "2.5"
 Headers = list[tuple[bytes, bytes]]
 
 _EXTENSIONS: dict[str, dict[str, Any]] = {"http.response.pathsend": {}, "http.response.zerocopysend": {}}
+_WEBSOCKET_EXTENSIONS: dict[str, dict[str, Any]] = {"websocket.http.response": {}}
+_WEBSOCKET_SCHEMES = {"http": "ws", "https": "wss"}
 
 
 class Scopes:
@@ -48,6 +50,24 @@ class Scopes:
         scope["client"] = _client(vars, request.connection)
         scope["state"] = self._state.copy()
         return scope
+
+    def websocket(self, request: Request) -> Scope:
+        """Return the scope of a websocket. It is not remembered: each has a key of its own in its head."""
+        vars = request.vars
+        scope = _make(vars, request.connection)
+        del scope["method"]
+        scope["type"] = "websocket"
+        scope["scheme"] = _WEBSOCKET_SCHEMES.get(scope["scheme"], scope["scheme"])
+        scope["subprotocols"] = subprotocols_of(vars.get("HTTP_SEC_WEBSOCKET_PROTOCOL", ""))
+        scope["extensions"] = _WEBSOCKET_EXTENSIONS.copy()
+        scope["client"] = _client(vars, request.connection)
+        scope["state"] = self._state.copy()
+        return scope
+
+
+def subprotocols_of(offered: str) -> list[str]:
+    """Return the subprotocols in a client's Sec-WebSocket-Protocol (RFC 6455, 11.3.4)."""
+    return [name for name in (part.strip() for part in offered.split(",")) if name]
 
 
 def headers_of(vars: Vars) -> Headers:
