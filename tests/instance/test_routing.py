@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 import uwsgi_async
@@ -94,3 +96,69 @@ async def test_routers_that_note_something_go_on(tmp_path: Path, caplog: pytest.
     assert (await routed(tmp_path, "addvar", "a=b"))[0] == 0
     assert (await routed(tmp_path, "logvar", "team=blue"))[0] == 0
     assert (await routed(tmp_path, "logvar", "nothing"))[0] == -1
+
+
+# --- apps that hand a whole response on, as those of uWSGI's examples do: they call no start_response ----------------
+
+
+def by_message(node: str) -> Any:
+    def app(environ: Any, start_response: Any) -> Iterator[bytes]:
+        import uwsgi
+
+        yield from uwsgi.send_message(node, 0, 0, environ, 0, environ["wsgi.input"].fileno(), uwsgi.cl())
+
+    return app
+
+
+def by_descriptors(node: str) -> Any:
+    def app(environ: Any, start_response: Any) -> Iterator[bytes]:
+        import uwsgi
+
+        fd = uwsgi.async_connect(node)
+        yield uwsgi.wait_fd_write(fd, 10)
+        assert not environ["x-wsgiorg.fdevent.timeout"]
+        assert uwsgi.is_connected(fd)
+        uwsgi.async_send_message(fd, 0, 0, environ)
+        left, client = uwsgi.cl(), environ["wsgi.input"].fileno()
+        while left > 0:
+            yield uwsgi.wait_fd_read(client, 10)
+            assert not environ["x-wsgiorg.fdevent.timeout"]
+            data = uwsgi.recv(client, min(left, 4096))
+            uwsgi.send(fd, data)
+            left -= len(data)
+        yield uwsgi.wait_fd_read(fd, 10)
+        while data := uwsgi.recv(fd):
+            yield data
+            yield uwsgi.wait_fd_read(fd, 10)
+        uwsgi.close(fd)
+
+    return app
+
+
+@pytest.mark.parametrize("make", [by_message, by_descriptors])
+@pytest.mark.parametrize("whole", [True, False], ids=["at once", "in pieces"])
+async def test_a_response_of_another_server_goes_to_the_client_as_it_is(tmp_path: Path, make: Any, whole: bool) -> None:
+    body = b"z" * 100_000
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body)
+    async with echoing(tmp_path) as path, uwsgi_async.run(make(path), http="127.0.0.1:0") as server:
+        async with connect(server) as client:
+            if whole:
+                await client.send(head + body)
+            else:
+                await client.send(head)
+                await anyio.wait_all_tasks_blocked()
+                await client.send(body[:50_000])
+                await anyio.wait_all_tasks_blocked()
+                await client.send(body[50_000:])
+            data = await client.rest()
+    assert data.startswith(b"HTTP/1.0 201 Created\r\nX-Seen: -\r\n")
+    assert data.endswith(b"\r\n\r\nPOST " + body)
+
+
+async def test_an_app_that_forgets_start_response_is_still_told_so(caplog: pytest.LogCaptureFixture) -> None:
+    async def app(environ: Any, start_response: Any) -> Any:
+        yield b"text"
+
+    async with uwsgi_async.run(app, http="127.0.0.1:0") as server:
+        assert (await get(server)).status == 500
+    assert "without calling start_response" in caplog.text

@@ -235,3 +235,25 @@ async def test_closing_the_clients_descriptor_disconnects_it(tmp_path: Path) -> 
             await client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
             assert await client.rest() == b""
     assert after == [True, True]
+
+
+async def test_what_is_received_from_the_client_is_its_body_and_nothing_behind_it(tmp_path: Path) -> None:
+    received: list[bytes | None] = []
+
+    async def app(environ: Any, start_response: Any) -> list[bytes]:
+        if environ["REQUEST_METHOD"] == "POST":
+            fd = uwsgi_async.connection_fd()
+            received.append(await uwsgi_async.recv_block(fd, 3))
+            received.append(await uwsgi_async.recv(fd, 2))
+            received.append(await uwsgi_async.recv(fd))
+        start_response("200 OK", [])
+        return [b"x"]
+
+    async with uwsgi_async.run(app, http="127.0.0.1:0") as server:
+        async with connect(server) as client:
+            await client.send(
+                b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 7\r\n\r\nabcdefgGET / HTTP/1.1\r\nHost: a\r\n\r\n"
+            )
+            assert (await client.answer()).body == b"x"
+            assert (await client.answer()).body == b"x"
+    assert received == [b"abc", b"de", b"fg"]

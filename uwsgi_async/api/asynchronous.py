@@ -106,7 +106,8 @@ def watch(request: Request, fd: int, *, write: bool, timeout: float | None) -> N
     watches.add(fd, write=write, timeout=timeout)
     if write or fd != request.connection.fd:
         return
-    if request.connection.held or (request.websocket is not None and request.websocket.pending):
+    socket = request.websocket
+    if request.connection.held or (socket is not None and socket.pending) or request.body.has_arrived():
         watches.wake(fd)  # what has been read ahead is not in the socket any more
 
 

@@ -4,7 +4,8 @@ What lives here: the functions, and their forms for sync code. What does not: `a
 descriptors (`asynchronous`), messages (`messages`). Source: plugins/python/uwsgi_pymodule.c of uWSGI 2.0.31, and of
 1.4.10 and 1.9.21.1 for `recv_frame` and `recv_block`.
 
-Nothing here holds up the event loop, whether a descriptor blocks or not. In the `uwsgi` module errors are None or -1,
+Nothing here holds up the event loop, whether a descriptor blocks or not. What is received from the descriptor of the
+current request's client is its body first. In the `uwsgi` module errors are None or -1,
 as in uWSGI, and a descriptor that does not block is not waited for.
 """
 
@@ -16,9 +17,12 @@ from collections.abc import Callable
 from operator import index
 from typing import Any, Final
 
+import anyio
+
 from uwsgi_async.api.request import disconnect, the_request
 from uwsgi_async.cores.core import current_request
 from uwsgi_async.cores.portal import wait_for
+from uwsgi_async.cores.request import RequestBody
 from uwsgi_async.errors import AddressError, PeerError
 from uwsgi_async.peers import sockets
 
@@ -56,7 +60,7 @@ async def send(fd: int | bytes, data: bytes | None = None) -> bool:
 
 async def recv(fd: int, size: int = _MOST) -> bytes | None:
     """Wait until ``fd`` has bytes and return them, ``size`` and 4096 at most; None at its end. Raises OSError."""
-    return await sockets.receive_some(index(fd), min(index(size), _MOST)) or None
+    return await _receive(index(fd), min(index(size), _MOST)) or None
 
 
 async def recv_block(fd: int, size: int, timeout: float = -1) -> bytes | None:
@@ -67,9 +71,7 @@ async def recv_block(fd: int, size: int, timeout: float = -1) -> bytes | None:
     block = bytearray()
     while len(block) < size:
         try:
-            data = await sockets.receive_some(
-                index(fd), size - len(block), None if timeout < 0 else max(timeout, 0.001)
-            )
+            data = await _receive(index(fd), size - len(block), None if timeout < 0 else max(timeout, 0.001))
         except TimeoutError:
             return None
         if not data:
@@ -88,7 +90,7 @@ async def recv_frame(fd: int, start: str | bytes = b"\0", end: str | bytes = b"\
     first, last = _byte(start), _byte(end)
     frame = bytearray()
     begun = False
-    while byte := await sockets.receive_some(index(fd), 1):
+    while byte := await _receive(index(fd), 1):
         if not begun:
             begun = byte == first
         elif byte == last:
@@ -113,6 +115,22 @@ def close(fd: int) -> None:
         pass
 
 
+async def _receive(fd: int, size: int, timeout: float | None = None) -> bytes:
+    """Receive from a descriptor; from that of the current request's client its body, as long as there is any."""
+    body = _body_of_client(fd)
+    if body is None:
+        return await sockets.receive_some(fd, size, timeout)
+    with anyio.fail_after(timeout):
+        return await body.read_available(size)
+
+
+def _body_of_client(fd: int) -> RequestBody | None:
+    request = current_request.get()
+    if request is None or request.core.request is not request or request.connection.fd != fd or request.body.is_over:
+        return None
+    return request.body
+
+
 async def _send_raw(data: bytes) -> None:
     request = the_request()
     request.response.go_raw()
@@ -132,6 +150,7 @@ def _send_blocking(*words: Any) -> bool | None:
     """Send from sync code; None when that fails."""
     if not 0 < len(words) < 3:
         raise TypeError(f"send() takes 1 or 2 arguments ({len(words)} given)")
+    _bytes(words[-1])
     try:
         return wait_for(send, *words, name="send")
     except OSError:
@@ -142,7 +161,7 @@ def _recv_blocking(fd: int, size: int = _MOST, /) -> bytes | None:
     """Receive in sync code: from a descriptor that does not block only what is there, as in uWSGI; None for errors."""
     number, most = index(fd), min(index(size), _MOST)
     try:
-        if not os.get_blocking(number):
+        if not os.get_blocking(number) and _body_of_client(number) is None:
             return os.read(number, most) or None
         return wait_for(recv, number, most, name="recv")
     except OSError:

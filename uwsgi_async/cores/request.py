@@ -151,11 +151,27 @@ class RequestBody:
                 break
         return lines
 
-    async def read_available(self) -> bytes:
-        """Return what is there, at least one byte; b"" at the end. For streaming."""
+    async def read_available(self, size: int = -1) -> bytes:
+        """Return what is there, at least one byte and ``size`` at the most (-1: no limit); b"" at the end."""
         if not self._available and not self.complete:
             await self._fill()
-        return self._take(self._available)
+        return self._take(self._available if size < 0 else min(size, self._available))
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all of it has been read."""
+        return self.complete and not self._available
+
+    def has_arrived(self) -> bool:
+        """Whether some of it, or its error, can be read without waiting."""
+        if not self._available and not self.complete and self._source is not None:
+            try:
+                data = self._source.receive_nowait()
+            except PeerError:
+                return True
+            if data is not None:
+                self._keep(data)
+        return self._available > 0
 
     async def read_chunk(self, limit: int, timeout: float | None = None) -> bytes:
         """Return the next chunk as the client has framed it; b"" at the end. Of a body without chunks: what is there.

@@ -9,7 +9,7 @@ chunks on HTTP/1.1, else by the end of the connection.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from uwsgi_async.cores.cork import LARGEST
 from uwsgi_async.errors import AppError
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from uwsgi_async.cores.connection import Connection
 
 logger = logging.getLogger("uwsgi_async")
+
+_RESPONSE: Final = b"HTTP"  # how a response begins
 
 
 class Response:
@@ -121,7 +123,7 @@ class Response:
         """Send one chunk of the body, the head before it when it is the first. An empty chunk sends nothing."""
         if not chunk or self.complete:
             return
-        data = b"" if self.head_sent else self._head(None)
+        data = b"" if self.head_sent else self._first_head(chunk)
         chunk = b"" if self._no_body else self._limit(chunk)
         if chunk:
             self.body_bytes += len(chunk)
@@ -211,6 +213,15 @@ class Response:
             except ConnectionError:
                 pass
         self.complete = True
+
+    def _first_head(self, chunk: bytes) -> bytes:
+        """Return the head before the first chunk; none when the app hands a whole response of another server on.
+
+        As in uWSGI such an app does not call start_response.
+        """
+        if self._started is None and chunk.startswith(_RESPONSE):
+            self.go_raw()
+        return self._head(None)
 
     def _head(self, length: int | None) -> bytes:
         """Return the bytes of the head and decide how the body is framed. ``length``: None if not known yet."""
