@@ -18,7 +18,7 @@ from tests.instance.signalling import stats
 from tests.snmp.manager import ask, query
 
 APP = r"""
-import json, os, uwsgi
+import json, os, sys, uwsgi
 
 uwsgi.snmp_set_gauge(1, 5)
 
@@ -26,7 +26,7 @@ def application(environ, start_response):
     start_response("200 OK", [("Content-Type", "application/json")])
     call, *arguments = json.loads(environ["wsgi.input"].read() or b'["worker_id"]')
     answer = getattr(uwsgi, call)(*arguments) if hasattr(uwsgi, call) else "missing"
-    return [json.dumps({"pid": os.getpid(), "answer": answer}).encode()]
+    return [json.dumps({"pid": os.getpid(), "answer": answer, "pyasn1": "pyasn1" in sys.modules}).encode()]
 """
 
 
@@ -80,6 +80,21 @@ def test_requests_of_the_workers_are_told(tmp_path: Path) -> None:
         it.process.wait_until(lambda: it.get("1.1") == [("Counter64", 7)])
         assert sum(value for _, value in it.get("1.31", "1.32")) == 7
         assert query(it.address, ask("next", ["1.32"])).names == ["2.1"]
+
+
+def test_the_library_is_loaded_in_the_master_alone(tmp_path: Path) -> None:
+    """An app may have another version of it."""
+    with managed(tmp_path) as it:
+        assert it.get("2.1") == [("Gauge32", 5)]
+        assert it.call("worker_id")["pyasn1"] is False
+
+
+def test_without_a_value_the_option_gives_the_functions_and_no_server(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(APP)
+    with server("--wsgi-file", "app.py", "--snmp", cwd=tmp_path) as process:
+        assert json.loads(process.post("/", b'["snmp_set_gauge", 1, 1]'))["answer"] is True
+        assert "SNMP server" not in process.output
+        assert "spawned" not in process.output
 
 
 def test_an_address_starts_a_master_as_in_uwsgi(tmp_path: Path) -> None:
@@ -144,7 +159,7 @@ def application"""
 
 def test_without_the_library_the_command_names_the_extra(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(APP)
-    (tmp_path / "pyasn1_modules.py").write_text("raise ImportError('as if it were not there')")
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['pyasn1'] = None  # as if it were not there\n")
     for words in (("--snmp=127.0.0.1:0",), ("--snmp-community", "public")):
         command = (*COMMAND, "--http-socket", "127.0.0.1:0", *words, "app.py")
         with program("env", f"PYTHONPATH={tmp_path}", *command, cwd=tmp_path) as process:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from tests.snmp.conftest import METRICS, Place, made
 from tests.snmp.manager import V1, V2C, ask, message, oid, read, short
-from uwsgi_async.snmp.message import MOST_ANSWER, MOST_REQUEST
-from uwsgi_async.snmp.objects import Kind
+from uwsgi_async.snmp.message import MOST_ANSWER
+from uwsgi_async.snmp.objects import MOST_REQUEST, Kind
 
 COUNTER32, COUNTER64, GAUGE = Kind.COUNTER32, Kind.COUNTER64, Kind.GAUGE
 

@@ -12,7 +12,6 @@ from tests.snmp.manager import V1, V2C, ask, message, oid
 from uwsgi_async.errors import BadMessageError
 from uwsgi_async.snmp.message import (
     MOST_ANSWER,
-    MOST_REQUEST,
     Answer,
     Envelope,
     ErrorStatus,
@@ -24,7 +23,7 @@ from uwsgi_async.snmp.message import (
     read_request,
     size_of,
 )
-from uwsgi_async.snmp.objects import UWSGI, Absence, Kind, Value
+from uwsgi_async.snmp.objects import MOST_REQUEST, UWSGI, Absence, Kind, Value
 
 SUBIDS = st.one_of(st.integers(0, 300), st.integers(0, 2**32 - 1))
 NAMES = st.lists(SUBIDS, max_size=100).map(lambda subids: (*UWSGI, *subids))

@@ -1,7 +1,8 @@
 """SNMP in an instance: the socket, opened before the user changes, and the server, in the process that looks after all.
 
 What lives here: `open_snmp`, `make_server`. What does not: SNMP itself (`snmp`), the app's numbers as a kind of shared
-state (`state`). What needs pyasn1 is imported only when the options ask for a server.
+state (`state`). What needs pyasn1 is imported by `make_server`: behind the fork of the zygote, so that an app which has
+a pyasn1 of its own gets that one.
 """
 
 from __future__ import annotations
@@ -10,19 +11,17 @@ import logging
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
 
 from uwsgi_async.api.statistics import InstanceStatistics
 from uwsgi_async.errors import AddressError
 from uwsgi_async.instance.state import SharedState
 from uwsgi_async.instance.statistics.publish import Detail
 from uwsgi_async.options.snmp import SnmpOptions
+from uwsgi_async.snmp.server import SnmpServer, open_socket
+from uwsgi_async.snmp.tree import Tree
 from uwsgi_async.snmp.values import SnmpValues, require_library
 from uwsgi_async.state.metrics import Metrics
 from uwsgi_async.wire.address import TcpAddress, parse_address
-
-if TYPE_CHECKING:
-    from uwsgi_async.snmp.server import SnmpServer
 
 logger = logging.getLogger("uwsgi_async")
 
@@ -46,8 +45,6 @@ def open_snmp(options: SnmpOptions, stack: ExitStack) -> socket.socket | None:
     if address is None:
         return None
     require_library()
-    from uwsgi_async.snmp.server import open_socket
-
     return stack.enter_context(open_socket(address))
 
 
@@ -59,8 +56,6 @@ def make_server(
     if sock is None or not isinstance(values, SnmpValues):
         return None
     from uwsgi_async.snmp.agent import Agent
-    from uwsgi_async.snmp.server import SnmpServer
-    from uwsgi_async.snmp.tree import Tree
 
     def requests() -> list[int]:
         found = look(Detail.WORKERS)

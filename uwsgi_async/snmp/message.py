@@ -18,10 +18,7 @@ from pyasn1.type import tag, univ
 from pyasn1_modules import rfc1902, rfc1905
 
 from uwsgi_async.errors import BadMessageError
-from uwsgi_async.snmp.objects import Absence, Binding, Kind, Oid, Value
-
-MOST_REQUEST: Final = 4096
-"""Bytes of the longest request that is read."""
+from uwsgi_async.snmp.objects import MOST_REQUEST, Absence, Binding, Kind, Oid, Value
 
 MOST_ANSWER: Final = 1472
 """Bytes of the longest answer: one packet of Ethernet's, what RFC 3417, section 3.2, recommends at least.

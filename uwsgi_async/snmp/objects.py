@@ -1,12 +1,13 @@
 """What an object of SNMP is: a name of numbers, and a value of one of three kinds, or a reason why there is none.
 
-What lives here: these words alone, for all modules beside this one. They know neither bytes nor shared memory.
+What lives here: these words, and numbers that several modules beside this one go by. They know neither bytes nor
+shared memory.
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 Oid = tuple[int, ...]
 """The name of an object, such as (1, 3, 6, 1, 4, 1, 35156, 17, 1, 1)."""
@@ -14,7 +15,10 @@ Oid = tuple[int, ...]
 UWSGI: Oid = (1, 3, 6, 1, 4, 1, 35156, 17)
 """iso.org.dod.internet.private.enterprises.unbit.uwsgi: below it is all that an instance tells."""
 
-SLOTS = 100
+MOST_REQUEST: Final = 4096
+"""Bytes of the longest request that is read."""
+
+SLOTS: Final = 100
 """How many general values there are, and how many of the app's; their numbers are from 1. As in uWSGI."""
 
 

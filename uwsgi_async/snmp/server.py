@@ -1,21 +1,23 @@
 """The server: a UDP socket whose datagrams the agent answers, in the master or the one process of an instance.
 
 What lives here: `open_socket`, `SnmpServer`. What does not: what is answered (`agent`), where it runs
-(`instance.snmp`).
+(`instance.snmp`). A socket may be opened where pyasn1 shall not be loaded, so no module that needs it is imported here.
 """
 
 from __future__ import annotations
 
 import logging
 import socket
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import anyio
 
 from uwsgi_async.errors import BindError
-from uwsgi_async.snmp.agent import Agent
-from uwsgi_async.snmp.message import MOST_REQUEST
+from uwsgi_async.snmp.objects import MOST_REQUEST
 from uwsgi_async.wire.address import TcpAddress
+
+if TYPE_CHECKING:
+    from uwsgi_async.snmp.agent import Agent
 
 logger = logging.getLogger("uwsgi_async")
 
@@ -38,22 +40,29 @@ def open_socket(address: TcpAddress) -> socket.socket:
         found = socket.getaddrinfo(
             address.host or "0.0.0.0", address.port, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE
         )
-        # As for all addresses here, a name of both families means the one of IPv4.
-        family, _, _, _, where = min(found, key=lambda info: info[0] != socket.AF_INET)
-        sock = socket.socket(family, socket.SOCK_DGRAM)
     except (OSError, UnicodeError) as error:
         raise BindError(f"snmp: the host {address.host!r} is not known ({error})") from error
+    # As for all addresses here, a name of both families means the one of IPv4.
+    family, _, _, _, where = min(found, key=lambda info: info[0] != socket.AF_INET)
+    try:
+        return _bind(family, where)
+    except OSError as error:
+        hint = "; ports below 1024 need root or CAP_NET_BIND_SERVICE" if isinstance(error, PermissionError) else ""
+        raise BindError(f"snmp: cannot receive at {address}: {error.strerror}{hint}") from error
+
+
+def _bind(family: int, where: Any) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_DGRAM)
     try:
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
         else:
             sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
         sock.bind(where)
-    except OSError as error:
+        sock.setblocking(False)
+    except BaseException:
         sock.close()
-        hint = "; ports below 1024 need root or CAP_NET_BIND_SERVICE" if isinstance(error, PermissionError) else ""
-        raise BindError(f"snmp: cannot receive at {address}: {error.strerror}{hint}") from error
-    sock.setblocking(False)
+        raise
     return sock
 
 

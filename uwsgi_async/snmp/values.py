@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
+from importlib.util import find_spec
 from typing import Any, Final
 
 import anyio
@@ -170,9 +171,6 @@ class SnmpValues:
 
 
 def require_library() -> None:
-    """Raise `OptionError` when what reads and writes messages (`message`) is not installed."""
-    try:
-        import pyasn1_modules.rfc1905  # noqa: F401 - whether it is there
-    except ImportError:
-        # Nothing is broken, so the log needs no traceback.
-        raise OptionError("snmp: answering SNMP needs pyasn1: pip install 'uwsgi-async[snmp]'") from None
+    """Raise `OptionError` when what reads and writes messages (`message`) is not installed. It is not imported here."""
+    if find_spec("pyasn1") is None or find_spec("pyasn1_modules") is None:
+        raise OptionError("snmp: answering SNMP needs pyasn1: pip install 'uwsgi-async[snmp]'")
