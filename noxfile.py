@@ -68,10 +68,10 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """Fuzz both wire protocols; the argument is the seconds for each."""
+    """Fuzz each protocol; the argument is the seconds for each."""
     install(session, "test")
     seconds = session.posargs[0] if session.posargs else FUZZ_SECONDS
-    for protocol in ("http", "uwsgi"):
+    for protocol in ("http", "uwsgi", "snmp"):
         session.run("python", "-m", f"tests.fuzz.{protocol}_fuzz", "--seconds", seconds)
 
 

@@ -26,7 +26,13 @@ from uwsgi_async.snmp.message import (
 from uwsgi_async.snmp.objects import MOST_REQUEST, UWSGI, Absence, Kind, Value
 
 SUBIDS = st.one_of(st.integers(0, 300), st.integers(0, 2**32 - 1))
-NAMES = st.lists(SUBIDS, max_size=100).map(lambda subids: (*UWSGI, *subids))
+NAMES = st.one_of(
+    st.lists(SUBIDS, max_size=100).map(lambda subids: (*UWSGI, *subids)),
+    st.builds(
+        lambda first, subids: (*first, *subids), st.sampled_from([(0, 39), (1, 0)]), st.lists(SUBIDS, max_size=9)
+    ),
+    st.lists(SUBIDS, min_size=1, max_size=9).map(lambda subids: (2, *subids)),
+)
 VALUES = st.one_of(
     st.builds(Value, st.sampled_from([Kind.COUNTER32, Kind.GAUGE]), st.integers(0, 2**32 - 1)),
     st.builds(Value, st.just(Kind.COUNTER64), st.integers(0, 2**64 - 1)),
@@ -101,6 +107,23 @@ def test_what_an_agent_is_not_asked_is_refused(what: str) -> None:
 def test_get_bulk_is_no_request_of_v1() -> None:
     with pytest.raises(BadMessageError, match="expected a request of SNMP V1"):
         read_request(open_envelope(ask("bulk", ["1.1"], version=V1)))
+
+
+@pytest.mark.parametrize("value", [b"\x80\x00", b"\x82\x00", b"\x46\x01\x05"], ids=["absence", "end", "Counter64"])
+def test_a_request_of_v1_has_no_values_of_later_versions(value: bytes) -> None:
+    for version, good in ((V2C, True), (V1, False)):
+        request = ask("set", ["1.1"], version=version).replace(b"\x05\x00", value)
+        for at in (1, 14, 25, 27):  # each length that the value is in
+            request = request[:at] + bytes([request[at] + len(value) - 2]) + request[at + 1 :]
+        assert refused(request) is not good
+
+
+def refused(datagram: bytes) -> bool:
+    try:
+        read_request(open_envelope(datagram))
+    except BadMessageError:
+        return True
+    return False
 
 
 @pytest.mark.parametrize(

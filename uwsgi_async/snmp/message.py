@@ -15,7 +15,7 @@ from typing import Any, Final
 from pyasn1.codec.ber import encoder
 from pyasn1.codec.der import decoder
 from pyasn1.type import tag, univ
-from pyasn1_modules import rfc1902, rfc1905
+from pyasn1_modules import rfc1157, rfc1902, rfc1905
 
 from uwsgi_async.errors import BadMessageError
 from uwsgi_async.snmp.objects import MOST_REQUEST, Absence, Binding, Kind, Oid, Value
@@ -125,7 +125,7 @@ def read_request(envelope: Envelope) -> Request:
         version=version,
         operation=operation,
         request_id=request_id,
-        names=tuple(_name(binding[0]) for binding in _decode(parts[3], _BINDINGS)),
+        names=tuple(_name(binding[0]) for binding in _decode(parts[3], _BINDINGS[version])),
         echo=parts[3],
         non_repeaters=max(first, 0) if bulk else 0,
         max_repetitions=max(second, 0) if bulk else 0,
@@ -174,7 +174,8 @@ def fitting(bindings: Iterable[Binding], envelope: Envelope) -> Iterator[Binding
 def size_of(binding: Binding) -> int:
     """Return how many bytes a binding is when it is written."""
     name, value = binding
-    content = 1 + sum(max(1, (subid.bit_length() + 6) // 7) for subid in name[2:])  # one byte for the first two
+    subids = 40 * name[0] + name[1], *name[2:]  # X.690, 8.19.4: the first two are written as one
+    content = sum(max(1, (subid.bit_length() + 6) // 7) for subid in subids)
     number = value.number.bit_length() // 8 + 1 if isinstance(value, Value) else 0
     inner = _with_header(content) + _with_header(number)
     return _with_header(inner)
@@ -211,7 +212,7 @@ As one description of all, pyasn1 takes 30 ms for 50 bindings, and does not give
 _INTEGER: Final = rfc1902.Integer32()
 _STRING: Final = univ.OctetString()
 _NAME: Final = univ.ObjectIdentifier()
-_BINDINGS: Final = rfc1905.VarBindList()
+_BINDINGS: Final = {Version.V1: rfc1157.VarBindList(), Version.V2C: rfc1905.VarBindList()}
 _RESPONSE: Final = _tagged(_PARTS, 2, tag.tagFormatConstructed)
 _PDUS: Final = {operation: _tagged(_PARTS, operation, tag.tagFormatConstructed) for operation in Operation}
 _OPERATIONS: Final = {bytes([0xA0 + operation]): operation for operation in Operation}
