@@ -164,10 +164,10 @@ async def test_harakiri_cancels_one_request_alone_and_names_its_line(caplog):
     async def app(environ, start_response):
         if environ["PATH_INFO"] == "/slow":
             await uwsgi_async.async_sleep(60)  # here
-        await uwsgi_async.async_sleep(0.3 if environ["PATH_INFO"] == "/long" else 0)
+        await uwsgi_async.async_sleep(0.01 if environ["PATH_INFO"] == "/long" else 0)
         return await hello(environ, start_response)
 
-    async with uwsgi_async.run(app, http="127.0.0.1:0", cores=2, harakiri=0.4) as server:
+    async with uwsgi_async.run(app, http="127.0.0.1:0", cores=2, harakiri=1.5) as server:
         results = {}
 
         async def ask(path):
