@@ -15,7 +15,7 @@ from uwsgi_async.api.asynchronous import (
     wait_fd_read,
     wait_fd_write,
 )
-from uwsgi_async.api.bodies import chunked_read, chunked_read_nb, sendfile
+from uwsgi_async.api.bodies import chunked_read, chunked_read_nb, offload, sendfile
 from uwsgi_async.api.cache import (
     cache_clear,
     cache_dec,
@@ -309,6 +309,7 @@ __all__ = [
     "mule_id",
     "mule_msg",
     "mule_msg_recv_size",
+    "offload",
     "on_metric_alarm",
     "parsefile",
     "queue_get",

@@ -272,3 +272,22 @@ def test_ranges_need_no_option_here(tmp_path: Path, place: Path) -> None:
         with start(server, tmp_path, "--check-static", "root", *words, cwd=place) as running:
             statuses.append(running.request("GET", "/a.txt", headers={"Range": "bytes=2-4"}).status)
     assert statuses == [200, 206, 200]
+
+
+@pytest.mark.parametrize("mode", ["x-sendfile", "XSendfile", "x-accel-redirect", "nginx"])
+def test_the_web_server_in_front_is_told_the_same(tmp_path: Path, place: Path, mode: str) -> None:
+    words = ["--wsgi-file", "app.py", "--mimefile", "types", "--check-static", "root", "--file-serve-mode", mode]
+    words += ["--static-gzip-ext", ".css", "--static-expires-type-mtime", "text/css=60"]
+    with ExitStack() as stack:
+        servers = [stack.enter_context(start(name, tmp_path, *words, cwd=place)) for name in ("oracle", "ours")]
+        for case in (
+            ("GET", "/a.txt", {}),
+            ("GET", "/sub/deep/file.txt", {}),
+            ("GET", "/style.css", {"Accept-Encoding": "gzip"}),
+            ("GET", "/a.txt", {"If-Modified-Since": DATE}),
+            ("GET", "/a.txt", {"Range": "bytes=0-1"}),
+            ("GET", "/out.txt", {}),
+            ("HEAD", "/a.txt", {}),
+        ):
+            oracle, ours = (seen(server, *case) for server in servers)
+            assert ours == oracle, case

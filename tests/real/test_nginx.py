@@ -20,6 +20,7 @@ from tests.real.parts import require
 pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
 
 PATIENCE = 20.0  # seconds
+FILE = b"0123456789" * 100_000
 
 APP = """
 import hashlib, json
@@ -63,6 +64,7 @@ SERVER = """
     uwsgi_request_buffering {buffering}; uwsgi_buffering {buffering};
     proxy_request_buffering {buffering}; proxy_buffering {buffering}; proxy_http_version 1.1;
     location / {{ {target}; }}
+    location {files}/static/ {{ internal; root /; }}
   }}
 """
 
@@ -111,11 +113,13 @@ def fronts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int]]
     for name, target in targets.items():
         for buffering in ("on", "off"):
             ports[f"{name}-{buffering}"] = port = free_port()
-            servers += SERVER.format(port=port, buffering=buffering, target=target)
+            servers += SERVER.format(port=port, buffering=buffering, target=target, files=tmp)
     (tmp / "nginx.conf").write_text(CONFIG.format(tmp=tmp, servers=servers))
     ours = [sys.executable, "-m", "uwsgi_async", "--socket", f"127.0.0.1:{tcp}", "--socket", f"{tmp}/app.sock"]
     ours += ["--http-socket", f"127.0.0.1:{plain}", "--async", "2", "--wsgi-file", str(tmp / "app.py")]
-    ours += ["--chmod-socket", "666"]
+    ours += ["--chmod-socket", "666", "--check-static", str(tmp / "static"), "--file-serve-mode", "nginx"]
+    (tmp / "static").mkdir()
+    (tmp / "static/file.txt").write_bytes(FILE)
     front = [nginx, "-c", str(tmp / "nginx.conf"), "-e", str(tmp / "error.log"), "-p", str(tmp)]
     with started(ours, tmp / "ours.log"), started(front, tmp / "nginx.log"):
         wait_for_port(plain, tmp / "ours.log")
@@ -173,3 +177,15 @@ def test_clients_that_go_away_leave_the_cores_free(fronts: dict[str, int], way: 
                 if start.startswith(b"GET"):
                     sock.recv(1000)
     assert request(fronts[way], "GET", "/")[0] == 200
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_nginx_sends_a_static_file_that_it_is_told_of(fronts: dict[str, int], way: str) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", fronts[way], timeout=60)
+    try:
+        for headers, status, content in (({}, 200, FILE), ({"Range": "bytes=5-14"}, 206, b"5678901234")):
+            connection.request("GET", "/file.txt", headers=headers)
+            response = connection.getresponse()
+            assert (response.status, response.read()) == (status, content)
+    finally:
+        connection.close()

@@ -11,10 +11,11 @@ from math import inf
 from typing import Any
 
 from uwsgi_async.api.request import the_request
+from uwsgi_async.cores.files import send_file
 from uwsgi_async.cores.portal import call_in_loop
 from uwsgi_async.errors import BadRequestError, ChunkedInputError
 
-__all__ = ["chunked_read", "chunked_read_nb", "sendfile"]
+__all__ = ["chunked_read", "chunked_read_nb", "offload", "sendfile"]
 
 
 async def chunked_read(timeout: float = 0) -> bytes:
@@ -64,23 +65,54 @@ async def sendfile(file: Any, chunk: int = 0, pos: int = 0, size: int = 0) -> bo
 
     ``file``: a path (str or bytes), an open fd or an object with ``fileno()``; fd and object are closed afterwards,
     as in uWSGI. ``chunk`` means nothing. ``pos``: bytes to skip; ``size``: bytes to send, 0 = to the end.
-    Returns True; None when the path cannot be opened. Raises `DisconnectedError` (an OSError) when the client is
-    gone.
+    Returns True; None when the path cannot be opened. With the option offload-threads it does not wait: the file goes
+    out when the app has returned, or sends more. Raises `DisconnectedError` (an OSError) when the client is gone.
     """
     request = the_request()
+    opened = _open(file)
+    if opened is None:
+        return None
+    with opened as fd:
+        await send_file(request, fd, pos, size or max(os.fstat(fd).st_size - pos, 0))
+    return True
+
+
+async def offload(file: Any, size: int = 0) -> bytes:
+    """Send a file as a part of the body when the app has returned, without its core: ``return [await offload(path)]``.
+
+    ``file``: as of `sendfile`, closed afterwards. ``size``: bytes to send, 0 = all. Returns b"". Call start_response
+    before; what the app sends later comes behind the file, and waits for it. In uWSGI 2.0.31 it does nothing. Raises
+    ValueError when the file cannot be opened, `DisconnectedError` when the client is gone.
+    """
+    request = the_request()
+    opened = _open(file)
+    if opened is None:
+        raise ValueError(f"unable to offload the request: {file!r} cannot be opened")
+    with opened as fd:
+        await request.response.offload(fd, 0, size or os.fstat(fd).st_size, request.connection.pool.file_threads)
+    return b""
+
+
+def _open(file: Any) -> _Opened | None:
+    """Return the file, to be used in a ``with`` block, which closes it; None when the path cannot be opened."""
     if isinstance(file, (str, bytes)):
         try:
-            fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
+            file = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+        except (OSError, ValueError):
             return None
-        file = fd
-    fd = file if isinstance(file, int) else file.fileno()
-    try:
-        count = size or max(os.fstat(fd).st_size - pos, 0)
-        await request.response.send_file(fd, pos, count)
-    finally:
-        if isinstance(file, int):
-            os.close(fd)
+    return _Opened(file)
+
+
+class _Opened:
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._fd: int = file if isinstance(file, int) else file.fileno()
+
+    def __enter__(self) -> int:
+        return self._fd
+
+    def __exit__(self, *_: object) -> None:
+        if isinstance(self._file, int):
+            os.close(self._fd)
         else:
-            file.close()
-    return True
+            self._file.close()

@@ -63,8 +63,7 @@ def disconnect() -> None:
     request = the_request()
     if request.released:
         return
-    request.response.complete = True
-    request.response.keep_alive = False
+    request.response.abandon()
     request.connection.close()
 
 

@@ -51,7 +51,6 @@ _LATER = frozenset(
         "erlang_unlock",
         "i_am_the_lord",
         "lord_scroll",
-        "offload",
         "scrolls",
         "send_multicast_message",
     ]

@@ -55,6 +55,12 @@ class CoreStatistics:
     vars: Mapping[str, str] = field(default_factory=dict)
 
 
+_COUNTS = (
+    *("requests", "harakiri", "exceptions", "read_errors", "write_errors"),
+    *("static_requests", "offloaded_requests"),
+)
+
+
 class WorkQueue(Protocol):
     """Where a core gets its work: the pool."""
 
@@ -75,6 +81,7 @@ class Core:
         "harakiri",
         "id",
         "killed",
+        "offloaded_requests",
         "parker",
         "poller",
         "read_errors",
@@ -94,7 +101,7 @@ class Core:
         self.parker = poller.backend.parker()
         self.watches = Watches(poller, self.parker)
         self.requests = self.harakiri = self.exceptions = self.row = 0
-        self.read_errors = self.write_errors = self.static_requests = 0
+        self.read_errors = self.write_errors = self.static_requests = self.offloaded_requests = 0
         self.request: Request | None = None
         self.task: object = None
         self.killed = self.waking = False
@@ -138,6 +145,12 @@ class Core:
             self.harakiri += 1
             self._scope.cancel()
 
+    def give_counts(self, other: Core) -> None:
+        """Let ``other`` have what this one has counted."""
+        for name in _COUNTS:
+            setattr(other, name, getattr(other, name) + getattr(self, name))
+            setattr(self, name, 0)
+
     def statistics(self) -> CoreStatistics:
         request = self.request
         running = 0.0 if request is None else self.poller.time() - request.started
@@ -152,6 +165,7 @@ class Core:
             read_errors=self.read_errors,
             write_errors=self.write_errors,
             static_requests=self.static_requests,
+            offloaded_requests=self.offloaded_requests,
             request_start=0.0 if request is None else time.time() - running,
             vars={} if request is None else request.vars.copy(),
         )

@@ -34,6 +34,7 @@ class HttpProtocol:
         self._endpoint = endpoint
         self._memory = endpoint.memory
         self._service = service
+        self._response = service.response
 
     async def serve(self, connection: Connection, core: Core) -> None:
         connection.deadline = inf
@@ -55,7 +56,7 @@ class HttpProtocol:
             return
         if head is None:
             return
-        response = Response(connection, head.http_1_1, head.keep_alive, head.method == "HEAD", True)
+        response = self._response(connection, head.http_1_1, head.keep_alive, head.method == "HEAD", True)
         if reader is None:
             body = NO_BODY
             response.may_wait = connection.pool.cork.holds

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from uwsgi_async.cores.connection import Connection
     from uwsgi_async.cores.request import Request
 
+_FILE_THREADS = 8
+# Set in the context of a task that its core has left, so that the task ends after its request as one whose context an
+# app has changed: see `Core.run`.
+_left: ContextVar[bool] = ContextVar("uwsgi_async.left", default=False)
 # A core that never had to wait gives the event loop a turn after so many connections.
 _SERVE_IN_A_ROW = 64
 
@@ -61,6 +65,7 @@ class Pool:
     this process to be replaced, as the end of a sentence.
     ``packets``: those that are handled now and are no requests, such as the calls of functions.
     ``longest_wait``: seconds that a readable connection waited for a core at most, in the pool's life.
+    ``file_threads``: how many threads read files at once, where the disk has to be waited for.
     """
 
     def __init__(self, options: CoreOptions, poller: Poller, tasks: TaskGroup) -> None:
@@ -78,6 +83,8 @@ class Pool:
         self._tasks = tasks
         self._context = copy_context()
         self._cores: list[Core] = []
+        self._offloaded: set[Core] = set()  # whose tasks send a file yet, while others go on in their places
+        self.file_threads = anyio.CapacityLimiter(options.offload_threads or _FILE_THREADS)
         self._idle: list[Core] = []
         self._wake_next = 1
         self._waking = 0
@@ -156,6 +163,19 @@ class Pool:
                     self._idle.remove(core)
         return connection
 
+    def offload(self, core: Core) -> None:
+        """Let another task take requests in the place of ``core``, whose own has only a file to send yet.
+
+        That is bound to the end by socket-timeout, not by harakiri.
+        """
+        fresh = Core(core.id, self.poller)
+        core.give_counts(fresh)
+        core.offloaded_requests = 1
+        self._cores[self._cores.index(core)] = fresh
+        self._offloaded.add(core)
+        _left.set(True)
+        self._context.copy().run(self._start, fresh)
+
     def begin_closing(self) -> None:
         """Keep no connection alive from now on."""
         self.closing = True
@@ -163,7 +183,9 @@ class Pool:
     async def drained(self) -> None:
         """Wait until no request runs, waits or has arrived in part. Accept no more before."""
         self.cork.flush()
-        while self.busy or self.ready or any(connection.unfinished for connection in self.connections):
+        while (
+            self.busy or self._offloaded or self.ready or any(connection.unfinished for connection in self.connections)
+        ):
             self._drained = anyio.Event()
             self.on_connection_closed = self._drained.set
             await self._drained.wait()
@@ -221,6 +243,12 @@ class Pool:
 
     async def _run(self, core: Core) -> None:
         await core.run(self)
+        if core in self._offloaded:
+            self._offloaded.discard(core)
+            core.give_counts(next(other for other in self._cores if other.id == core.id))
+            if self._drained is not None:
+                self._drained.set()
+            return
         # It has come back because its context is no longer clean: a fresh task, made in a fresh context, goes on.
         self._context.copy().run(self._start, core)
 

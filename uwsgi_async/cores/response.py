@@ -12,10 +12,13 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from uwsgi_async.cores.cork import LARGEST
+from uwsgi_async.cores.files import Transfer
 from uwsgi_async.errors import AppError
 from uwsgi_async.wire.http import LAST_CHUNK, ResponseHead, encode_chunk, response_head, simple_response
 
 if TYPE_CHECKING:
+    import anyio
+
     from uwsgi_async.cores.connection import Connection
 
 logger = logging.getLogger("uwsgi_async")
@@ -30,13 +33,15 @@ class Response:
     it after the answer. ``head_only``: the request was a HEAD. ``date``: add a Date header.
     ``write_error``: the client went away, or took nothing for too long. ``may_wait``: a small answer may be
     kept back as ``waiting``, for whoever serves the connection to give it to the pool's cork.
-    ``body_bytes`` and ``header_bytes`` are what was sent, framing not counted in the body.
+    ``body_bytes`` and ``header_bytes`` are what was sent, framing not counted in the body. ``transfer``: a part of the
+    body that is sent when the handler has returned, or before whatever it sends next.
     """
 
     # Defaults stand in the class: a response costs what it sets, and most set little.
     _started: ResponseHead | None = None
     head_sent = complete = write_error = may_wait = False
     waiting: bytes | None = None
+    transfer: Transfer | None = None
     body_bytes = header_bytes = _refused = 0
     via = ""
     _chunked = _no_body = _raw = False
@@ -123,6 +128,8 @@ class Response:
         """Send one chunk of the body, the head before it when it is the first. An empty chunk sends nothing."""
         if not chunk or self.complete:
             return
+        if self.transfer is not None:
+            await self._run_transfer()
         data = b"" if self.head_sent else self._first_head(chunk)
         chunk = b"" if self._no_body else self._limit(chunk)
         if chunk:
@@ -136,15 +143,18 @@ class Response:
         if not self.head_sent and not self.complete:
             await self._connection.send(self._head(length))
 
-    async def send_file(self, fd: int, offset: int, count: int) -> int:
+    async def send_file(self, fd: int, offset: int, count: int, length: int | None = None) -> int:
         """Send ``count`` bytes of an open file as a part of the body; return how many were there.
 
+        ``length``: of the whole body, where the app has announced none and more than these bytes will come.
         Goes through sendfile(2) where the framing lets it, so that no byte passes through Python.
         """
         if self.complete:
             return 0
+        if self.transfer is not None:
+            await self._run_transfer()
         if not self.head_sent:
-            await self._connection.send(self._head(count))
+            await self._connection.send(self._head(count if length is None else length))
         if self._no_body:
             return 0
         if self._remaining is not None:
@@ -163,6 +173,37 @@ class Response:
                 await self._connection.send(b"\r\n")
         return sent
 
+    async def offload(self, fd: int, start: int, count: int, threads: anyio.CapacityLimiter) -> None:
+        """Send the head, and ``count`` bytes of a file from ``start`` when the handler has returned.
+
+        The core is free then. ``fd`` may be closed at once. Raises as `send`.
+        """
+        if self.complete:
+            return
+        if self.transfer is not None:
+            await self._run_transfer()
+        if not self.head_sent:
+            await self._connection.send(self._head(count))
+        if count > 0 and not self._no_body:
+            self.transfer = Transfer(fd, start, count, threads)
+
+    async def _run_transfer(self) -> None:
+        transfer, self.transfer = self.transfer, None
+        if transfer is not None:
+            await transfer.run(self)
+            self.via = "offload"
+
+    def abandon(self) -> None:
+        """End the response as it is: what the app still sends is lost."""
+        self.complete = True
+        self.keep_alive = False
+        self._drop_transfer()
+
+    def _drop_transfer(self) -> None:
+        transfer, self.transfer = self.transfer, None
+        if transfer is not None:
+            transfer.drop()
+
     def go_raw(self) -> None:
         """Let the handler send bytes over the connection by itself: no head is missed then, and the connection ends."""
         self._raw = True
@@ -172,6 +213,8 @@ class Response:
         """End the response, with a last ``chunk``. Without any before, it is the whole body."""
         if self.complete:
             return
+        if self.transfer is not None:
+            await self._run_transfer()
         if not self.head_sent:
             await self.send_all(chunk)
             return
@@ -201,6 +244,7 @@ class Response:
         """Answer with a short error page if nothing was sent yet, and close in any case. Does not wait."""
         connection = self._connection
         self.keep_alive = False
+        self._drop_transfer()
         if not self.head_sent and not connection.closed:
             data = simple_response(code)
             head, _, body = data.partition(b"\r\n\r\n")

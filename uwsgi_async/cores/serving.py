@@ -17,9 +17,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from uwsgi_async.cores.core import current_request
+from uwsgi_async.cores.response import Response
 from uwsgi_async.errors import BadRequestError, DisconnectedError, PeerTimeoutError, WebSocketClosedError
 
 if TYPE_CHECKING:
+    from uwsgi_async.cores.connection import Connection
     from uwsgi_async.cores.request import Request
     from uwsgi_async.cores.websocket import WebSockets
 
@@ -38,7 +40,8 @@ class Service:
 
     ``log``: called with each request that has ended; with ``log_all`` False only with those that asked for it.
     ``on_end``: called with each request that has ended; None where nobody waits for that. ``wears_out``: whether the
-    process is to be replaced when the app has raised this; None: never.
+    process is to be replaced when the app has raised this; None: never. ``response``: makes the `Response` of a
+    request.
     """
 
     handler: Handler
@@ -48,6 +51,7 @@ class Service:
     websockets: WebSockets
     on_end: Callable[[Request], None] | None = None
     wears_out: Callable[[BaseException], bool] | None = None
+    response: Callable[[Connection, bool, bool, bool, bool], Response] = Response
 
 
 async def serve_request(service: Service, request: Request) -> float:
@@ -61,6 +65,8 @@ async def serve_request(service: Service, request: Request) -> float:
     try:
         await service.handler(request)
         if not response.complete:
+            if response.transfer is not None:
+                request.connection.pool.offload(core)
             await response.finish()
         elif request.websocket is not None:
             await request.websocket.end()

@@ -13,7 +13,6 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
 
 from uwsgi_async.cores.request import Request, RequestBody
-from uwsgi_async.cores.response import Response
 from uwsgi_async.cores.serving import Service, serve_request
 from uwsgi_async.cores.websocket import WebSocket
 from uwsgi_async.errors import BadRequestError, DisconnectedError, PeerTimeoutError
@@ -144,7 +143,7 @@ class UwsgiProtocol:
         if 0 < limit < length:
             connection.send_nowait(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n")
             raise BadRequestError(413, f"the body is larger than {limit} bytes (option limit-post)")
-        response = Response(connection, False, False, vars.get("REQUEST_METHOD") == "HEAD", False)
+        response = self._service.response(connection, False, False, vars.get("REQUEST_METHOD") == "HEAD", False)
         if not length and offers_websocket(vars):
             request = Request(vars, RequestBody(None, 0, limit), response, connection, core)
             request.websocket = WebSocket(request, reader.take_rest, self._service.websockets)

@@ -18,6 +18,7 @@ import anyio
 import anyio.to_thread
 from anyio.lowlevel import checkpoint
 
+from uwsgi_async.cores.files import send_file
 from uwsgi_async.cores.portal import wait_for
 from uwsgi_async.cores.request import Request
 from uwsgi_async.cores.response import Response
@@ -173,9 +174,9 @@ async def _send_result(request: Request, result: object, give_way: Callable[[], 
         elif isinstance(result, (list, tuple)):
             await _send_known(response, b"".join([_checked(chunk) for chunk in result]))
         elif isinstance(result, FileWrapper):
-            await _send_wrapped(response, result)
+            await _send_wrapped(request, result)
         elif hasattr(result, "read") and not hasattr(result, "__next__"):
-            await _send_wrapped(response, FileWrapper(result))
+            await _send_wrapped(request, FileWrapper(result))
         else:
             await _send_iterable(request, result, give_way)
     finally:
@@ -217,7 +218,7 @@ async def _send_async(request: Request, result: AsyncIterable[object]) -> None:
                 await close()
 
 
-async def _send_wrapped(response: Response, wrapper: FileWrapper) -> None:
+async def _send_wrapped(request: Request, wrapper: FileWrapper) -> None:
     """Send a file by sendfile(2) when it is a real one, else chunk by chunk."""
     filelike = wrapper.filelike
     try:
@@ -227,10 +228,10 @@ async def _send_wrapped(response: Response, wrapper: FileWrapper) -> None:
         filelike.seek(offset)
     except (AttributeError, OSError, ValueError):
         for chunk in wrapper:
-            await response.send(_checked(chunk))
+            await request.response.send(_checked(chunk))
         return
     if size > 0:
-        await response.send_file(fd, offset, size)
+        await send_file(request, fd, offset, size)
 
 
 def _checked(chunk: object) -> bytes:

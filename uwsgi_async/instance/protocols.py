@@ -1,7 +1,7 @@
 """What is spoken at each listener: from its protocol, its certificates and the options to what serves its connections.
 
-What lives here: `make_protocols`. What does not: the protocols (`cores`), the sockets (`listeners`), certificates
-(`certificates`).
+What lives here: `make_protocols`, `make_response`. What does not: the protocols (`cores`), the sockets (`listeners`),
+certificates (`certificates`).
 """
 
 from __future__ import annotations
@@ -10,15 +10,18 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from uwsgi_async.cores.connection import ConnectionProtocol
+from uwsgi_async.cores.connection import Connection, ConnectionProtocol
 from uwsgi_async.cores.http import HttpProtocol
+from uwsgi_async.cores.response import Response
 from uwsgi_async.cores.serving import Service
 from uwsgi_async.cores.tls import ClientProtocols, TlsProtocol
 from uwsgi_async.cores.uwsgi import UwsgiProtocol
+from uwsgi_async.handlers.static.named import NamedFiles, NamingResponse
 from uwsgi_async.instance.certificates import Tls
 from uwsgi_async.instance.listeners import Listener, Protocol
 from uwsgi_async.instance.packets import packet_handlers
 from uwsgi_async.instance.subjects import Subject, client_vars
+from uwsgi_async.options.loading import StaticOptions
 from uwsgi_async.options.settings import Options
 from uwsgi_async.options.tls import TlsOptions
 from uwsgi_async.wire.http import Endpoint
@@ -48,6 +51,13 @@ def make_protocols(
         else:
             protocols[place(listener)] = _tls_protocol(options.tls, listener.tls, make)
     return protocols
+
+
+def make_response(options: StaticOptions) -> Callable[[Connection, bool, bool, bool, bool], Response]:
+    """Return what makes a response: one whose app can name a file, where that is allowed."""
+    if not options.xsendfile_path:
+        return Response
+    return partial(NamingResponse, NamedFiles(options.xsendfile_path))
 
 
 def _protocol(

@@ -53,7 +53,7 @@ from uwsgi_async.instance.limits import wears_out
 from uwsgi_async.instance.listeners import Listener, Protocol, open_listener, systemd_fds
 from uwsgi_async.instance.mulethreads import MuleThreads
 from uwsgi_async.instance.packets import rpc_of, served_modifiers
-from uwsgi_async.instance.protocols import Place, make_protocols, place
+from uwsgi_async.instance.protocols import Place, make_protocols, make_response, place
 from uwsgi_async.instance.requestlog import RequestLog
 from uwsgi_async.instance.resources import bind_to_cpus
 from uwsgi_async.instance.signalling import SingleSignals
@@ -424,7 +424,8 @@ def _calling(apps: Apps, options: Options) -> Calling:
 def _service(options: Options, handler: Handler, on_end: Callable[[Request], None] | None) -> Service:
     log = RequestLog(options.log, os.getpid(), worker_id())
     limit, wears = options.cores.limit_post, wears_out(options.reload)
-    return Service(handler, limit, log, log.always, WebSockets(options.websockets), on_end, wears)
+    websockets = WebSockets(options.websockets)
+    return Service(handler, limit, log, log.always, websockets, on_end, wears, make_response(options.static))
 
 
 def _accept(

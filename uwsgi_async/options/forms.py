@@ -13,6 +13,10 @@ from typing import Final
 from uwsgi_async.options.declare import Form
 
 _MAX_MODE = 0o7777
+_SERVE_MODES = {
+    **dict.fromkeys(("x-sendfile", "xsendfile"), "X-Sendfile"),
+    **dict.fromkeys(("x-accel-redirect", "xaccelredirect", "nginx"), "X-Accel-Redirect"),
+}
 
 
 def read_pair(text: str) -> tuple[str, str]:
@@ -83,6 +87,14 @@ def read_master_hook(text: str) -> None:
         raise ValueError(f"expected unix_signal:15 gracefully_kill_them_all, other hooks are not built, got {text!r}")
 
 
+def read_serve_mode(text: str) -> str:
+    """Return the header that names a file to the web server in front."""
+    header = _SERVE_MODES.get(text.lower())
+    if header is None:
+        raise ValueError(f"expected one of {', '.join(_SERVE_MODES)}, got {text!r}")
+    return header
+
+
 def _read_seconds(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 10):
         raise ValueError(f"expected a number of seconds, got {text!r}")
@@ -95,5 +107,6 @@ VARIABLE: Final = Form("NAME=value", read_variable)
 LIFETIME: Final = Form(r"\.css$ 3600", read_lifetime)
 TYPE_LIFETIME: Final = Form("text/css=3600", read_type_lifetime)
 PATTERN: Final = Form(r"\.(css|js)$", read_pattern)
+SERVE_MODE: Final = Form("x-sendfile", read_serve_mode)
 MODE: Final = Form("022", read_mode)
 MASTER_HOOK: Final = Form("unix_signal:15 gracefully_kill_them_all", read_master_hook)

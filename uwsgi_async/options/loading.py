@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from uwsgi_async.options.declare import option
-from uwsgi_async.options.forms import LIFETIME, MOUNT, PATTERN, STATIC_MAP, TYPE_LIFETIME, VARIABLE
+from uwsgi_async.options.forms import LIFETIME, MOUNT, PATTERN, SERVE_MODE, STATIC_MAP, TYPE_LIFETIME, VARIABLE
 
 AppKind = Literal["auto", "async", "sync", "asgi"]
 LifespanMode = Literal["auto", "on", "off"]
@@ -137,6 +137,16 @@ class StaticOptions:
         "mime-file",
         repeat=True,
         help="read content types from this file in the format of mime.types; /etc/mime.types when none is given",
+    )
+    file_serve_mode: str | None = option(
+        None,
+        "file-serve-mode",
+        "fileserve-mode",
+        form=SERVE_MODE,
+        help="let the web server in front send static files: name them in X-Sendfile, or in X-Accel-Redirect for nginx",
+    )
+    xsendfile_path: tuple[str, ...] = option(
+        (), "xsendfile-path", repeat=True, help="send a file of this directory that an app names in X-Sendfile"
     )
     honour_range: bool = option(True, "honour-range", help="send a part of a file to who asks for it (Range)")
     static_expires: tuple[str, ...] = option(

@@ -172,6 +172,13 @@ class CoreOptions:
         help="longest wait for the next bytes of a request's body, or for a client to take bytes of a response",
         minimum=0.001,
     )
+    offload_threads: int = option(
+        0,
+        "offload-threads",
+        "offload-thread",
+        help="send files when the app has returned, without its core, and read them by so many threads; 0 = not",
+        minimum=0,
+    )
     chunked_input_limit: int = option(
         1 * MIB, "chunked-input-limit", unit="bytes", help="largest chunk that chunked_read returns", minimum=1
     )

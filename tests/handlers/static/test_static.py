@@ -16,7 +16,8 @@ import pytest
 
 import uwsgi_async
 from tests.client import Answer, Client, connect, get
-from uwsgi_async.handlers.static import handler, sending
+from uwsgi_async.cores import files as sending
+from uwsgi_async.cores import pool as pool_module
 from uwsgi_async.handlers.wsgi import AsyncHandler
 from uwsgi_async.instance.calling import make_handler
 from uwsgi_async.options.build import build
@@ -156,7 +157,7 @@ async def test_a_request_that_is_cancelled_while_a_disk_is_slow_leaves_nothing_o
     async def ask_for_it(server: uwsgi_async.Server) -> None:
         answers.append((await get(server, "/s/a.css")).status)
 
-    monkeypatch.setattr(handler, "_THREADS", 1)
+    monkeypatch.setattr(pool_module, "_FILE_THREADS", 1)
     monkeypatch.setattr(sending, "_is_in_memory", lambda fd, offset: False)
     monkeypatch.setattr(sending, "_read", read_slowly)
     async with serving(root, cores=2, harakiri=0.2) as server, anyio.create_task_group() as tasks:

@@ -1,6 +1,6 @@
 """Files that an app names instead of sending their bytes: the extensions "Path Send" and "Zero Copy Send".
 
-What lives here: `FileSender`. What does not: sending without holding the event loop up (`handlers.static.sending`).
+What lives here: `FileSender`. What does not: sending without holding the event loop up (`cores.files`).
 Source: the ASGI specification, "Extensions".
 """
 
@@ -10,10 +10,10 @@ import os
 
 import anyio
 
+from uwsgi_async.cores.files import send_part
 from uwsgi_async.cores.response import Response
 from uwsgi_async.errors import AppError
 from uwsgi_async.handlers.asgi.events import Message
-from uwsgi_async.handlers.static.sending import send_part
 
 _THREADS = 8  # that read from a slow disk at once
 

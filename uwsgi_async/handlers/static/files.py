@@ -140,15 +140,15 @@ class Files:
 
     def beside(self, found: Found, suffix: bytes) -> Found | None:
         """Return the file whose name is that of another one with ``suffix`` behind it. Raises as `find`."""
-        with _Pin(found.path + suffix) as pin:
+        with Pin(found.path + suffix) as pin:
             return self._judge(pin, found.root) if pin.is_file else None
 
     def _open(self, path: bytes, root: Root) -> Found | None:
         """Return the file at ``path``, or the index of the directory there, if it may be sent."""
-        with _Pin(path) as pin:
+        with Pin(path) as pin:
             if pin.is_directory:
                 for name in self._indexes:
-                    with _Pin(name, pin.fd) as index:
+                    with Pin(name, pin.fd) as index:
                         found = self._judge(index, root) if index.is_file else None
                         if found is not None:
                             return found
@@ -169,7 +169,7 @@ class Files:
             self._docroots[path] = Root(path)
         return self._docroots[path]
 
-    def _judge(self, pin: _Pin, root: Root) -> Found | None:
+    def _judge(self, pin: Pin, root: Root) -> Found | None:
         """Open a pinned file if it may be sent."""
         path = pin.real_path()
         if path.endswith(self._skipped):
@@ -181,15 +181,20 @@ class Files:
                 os.fsdecode(root.real),
             )
             return None
-        try:
-            fd = pin.open()
-        except PermissionError:
-            logger.warning("[uwsgi-fileserve] %r: permission denied", os.fsdecode(path))
-            return None
-        return Found(fd, path, root, pin.status)
+        return open_pinned(pin, path, root)
 
 
-class _Pin:
+def open_pinned(pin: Pin, path: bytes, root: Root) -> Found | None:
+    """Return what is pinned, opened; None when this process may not read it. ``path``: the real one."""
+    try:
+        fd = pin.open()
+    except PermissionError:
+        logger.warning("[uwsgi-fileserve] %r: permission denied", os.fsdecode(path))
+        return None
+    return Found(fd, path, root, pin.status)
+
+
+class Pin:
     """What is at a path, held but not opened, for a ``with`` block."""
 
     def __init__(self, path: bytes, directory: int | None = None) -> None:
@@ -207,7 +212,7 @@ class _Pin:
         self.is_file = stat.S_ISREG(self.status.st_mode)
         self.is_directory = stat.S_ISDIR(self.status.st_mode)
 
-    def __enter__(self) -> _Pin:
+    def __enter__(self) -> Pin:
         return self
 
     def __exit__(self, *_: object) -> None:

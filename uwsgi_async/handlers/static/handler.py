@@ -9,18 +9,16 @@ import os
 import time
 from collections.abc import Awaitable, Mapping
 
-import anyio
-
+from uwsgi_async.cores.files import send_file
 from uwsgi_async.cores.request import Request
 from uwsgi_async.cores.serving import Handler
 from uwsgi_async.handlers.mounts import NO_APP
 from uwsgi_async.handlers.static.conditions import NOT_MODIFIED, OK, PARTIAL, Selection, http_date, select
 from uwsgi_async.handlers.static.files import Files, Found
 from uwsgi_async.handlers.static.headers import Expiry, Variants, read_types, type_of
-from uwsgi_async.handlers.static.sending import send_part
+from uwsgi_async.options.forms import read_serve_mode
 from uwsgi_async.options.loading import StaticOptions
 
-_THREADS = 8  # that read from a slow disk at once
 _METHODS = ("GET", "HEAD")
 
 Headers = list[tuple[str, str]]
@@ -35,9 +33,9 @@ class StaticHandler:
         self._types = read_types(options.mimefile)
         self._expiry = Expiry(options)
         self._variants = Variants(options)
-        self._ranges = options.honour_range
+        self._front = None if options.file_serve_mode is None else read_serve_mode(options.file_serve_mode)
+        self._ranges = options.honour_range and self._front is None  # which the front server looks at
         self._docroot = options.check_static_docroot
-        self._threads = anyio.CapacityLimiter(_THREADS)
 
     def __call__(self, request: Request) -> Awaitable[None]:
         vars = request.vars
@@ -77,9 +75,14 @@ class StaticHandler:
                 headers.append(("Vary", "Accept-Encoding"))
         elif selection.range:
             headers = [("Content-Range", selection.range)]
+        if self._front is not None and selection.status == OK:
+            headers = [(name, value) for name, value in headers if name != "Content-Length"]
+            headers.insert(-2 if varies else -1, (self._front, file.path.decode("latin-1")))
+            response.start(selection.status, headers)
+            return
         response.start(selection.status, headers)
         if selection.count and not response.head_only:
-            await send_part(response, file.fd, selection.start, selection.count, self._threads)
+            await send_file(request, file.fd, selection.start, selection.count)
 
     def _described(
         self, vars: Mapping[str, str], selection: Selection, name: bytes, coding: str, now: float, mtime: int

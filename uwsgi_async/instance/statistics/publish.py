@@ -88,7 +88,7 @@ class CorePublisher:
                 before[CoreField.REQUESTS] + core.requests,
                 before[CoreField.STATIC_REQUESTS] + core.static_requests,
                 before[CoreField.ROUTED_REQUESTS],
-                before[CoreField.OFFLOADED_REQUESTS],
+                before[CoreField.OFFLOADED_REQUESTS] + core.offloaded_requests,
                 before[CoreField.WRITE_ERRORS] + core.write_errors,
                 before[CoreField.READ_ERRORS] + core.read_errors,
                 before[CoreField.EXCEPTIONS] + core.exceptions,

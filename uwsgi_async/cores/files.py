@@ -1,6 +1,7 @@
-"""Sending an open file without holding the event loop up.
+"""Sending an open file without holding the event loop up, and where that is asked for without holding a core.
 
-What lives here: `send_part`. What does not: sendfile(2) itself (`cores.connection`).
+What lives here: `send_file`, `Transfer`, `send_part`. What does not: sendfile(2) itself (`connection`), the task that a
+transfer runs in when the app has returned (`serving`, `pool`).
 sendfile waits for the disk when a page is not in memory, and with it all cores. So the file goes out in pieces; for
 each the kernel is asked whether it has the last page (preadv2 with RWF_NOWAIT), and if not, or if it cannot tell, a
 thread reads the piece first.
@@ -10,14 +11,56 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
 from anyio.lowlevel import checkpoint
 
-from uwsgi_async.cores.response import Response
+if TYPE_CHECKING:
+    from uwsgi_async.cores.request import Request
+    from uwsgi_async.cores.response import Response
 
 _PIECE = 256 * 1024  # bytes
+
+
+async def send_file(request: Request, fd: int, start: int, count: int) -> None:
+    """Send ``count`` bytes of a file from ``start`` as a part of the body; ``fd`` is not needed afterwards.
+
+    With the option offload-threads they are sent when the handler has returned, or sends more. Raises as
+    `Response.send`.
+    """
+    pool = request.connection.pool
+    if pool.options.offload_threads:
+        await request.response.offload(fd, start, count, pool.file_threads)
+    else:
+        await send_part(request.response, fd, start, count, pool.file_threads)
+
+
+class Transfer:
+    """A part of a file that is to be sent, with a file descriptor of its own. Run or drop it once."""
+
+    __slots__ = ("_count", "_fd", "_start", "_threads")
+
+    def __init__(self, fd: int, start: int, count: int, threads: anyio.CapacityLimiter) -> None:
+        self._fd = os.dup(fd)
+        self._start = start
+        self._count = count
+        self._threads = threads
+
+    def __repr__(self) -> str:
+        return f"<Transfer of {self._count} bytes>"
+
+    async def run(self, response: Response) -> None:
+        try:
+            await send_part(response, self._fd, self._start, self._count, self._threads)
+        finally:
+            self.drop()
+
+    def drop(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
 
 
 async def send_part(response: Response, fd: int, start: int, count: int, threads: anyio.CapacityLimiter) -> None:
@@ -27,7 +70,7 @@ async def send_part(response: Response, fd: int, start: int, count: int, threads
         size = min(_PIECE, end - start)
         if not _is_in_memory(fd, start + size - 1):
             await _read_in_thread(fd, start, size, threads)
-        if await response.send_file(fd, start, size) < size:
+        if await response.send_file(fd, start, size, count) < size:
             return
         start += size
         if start < end:
