@@ -83,9 +83,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is answered. ``index``: of the binding that is wrong, from 1; 0: none. ``bindings``: None repeats the
-    request's.
-    """
+    """What is answered. ``bindings``: None repeats the request's. ``index``: of the wrong one, from 1; 0 when none is."""
 
     bindings: Sequence[Binding] | None
     status: ErrorStatus = ErrorStatus.NO_ERROR
@@ -135,8 +133,8 @@ def read_request(envelope: Envelope) -> Request:
 def _decode(data: bytes, spec: Any) -> Any:
     try:
         value, rest = decoder.decode(data, asn1Spec=spec)
-    except Exception as error:  # of PyAsn1Error, as it says, and of others, as it happens
-        raise BadMessageError(f"expected BER as RFC 3417 has it, but {data[:40]!r} came: {error}") from error
+    except Exception as error:  # of PyAsn1Error, as it says, and of others, as it happens; its text may be very long
+        raise BadMessageError(f"expected BER as RFC 3417 has it, but {data[:40]!r} came") from error
     if rest:
         raise BadMessageError(f"expected nothing behind a message or its parts, but {len(rest)} bytes came")
     return value
