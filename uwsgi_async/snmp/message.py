@@ -83,7 +83,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is answered. ``bindings``: None repeats the request's. ``index``: of the wrong one, from 1; 0 when none is."""
+    """What is answered. ``bindings``: None repeats the request's. ``index``: of the wrong one, from 1; else 0."""
 
     bindings: Sequence[Binding] | None
     status: ErrorStatus = ErrorStatus.NO_ERROR
