@@ -202,6 +202,7 @@ from uwsgi_async.api.websockets import (
 from uwsgi_async.cores.core import CoreStatistics
 from uwsgi_async.cores.websocket import WebSocket
 from uwsgi_async.errors import UwsgiAsyncError, WebSocketClosedError
+from uwsgi_async.instance.foreign import asgi, services
 from uwsgi_async.instance.server import Server, run
 from uwsgi_async.options.settings import Options
 from uwsgi_async.spooler.decide import SPOOL_IGNORE, SPOOL_OK, SPOOL_RETRY
@@ -237,6 +238,7 @@ __all__ = [
     "add_timer",
     "add_var",
     "alarm",
+    "asgi",
     "async_connect",
     "async_send_message",
     "async_sleep",
@@ -343,6 +345,7 @@ __all__ = [
     "send_to_spooler",
     "send_uwsgi_message",
     "sendfile",
+    "services",
     "set_logvar",
     "set_option",
     "set_spooler_frequency",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -132,11 +132,25 @@ class Core:
                             return
                 except Exception:  # the app's errors end in its handler: this one is ours
                     logger.exception("core %d: an error in the server itself; the connection is lost", self.id)
-            if self.killed:
-                self.killed = False
-                # uWSGI kills the whole process, and so what it holds is free.
-                for lock in release_all(self):
-                    logger.error("core %d: harakiri has unlocked %s, which the request held", self.id, lock.name)
+            self._clear_up()
+
+    async def serve_alone(self, serve: Callable[[], Awaitable[object]]) -> None:
+        """Let ``serve`` serve one request in the caller's task: as `run` does, where somebody else has the connections.
+
+        Returns also when harakiri has ended the request.
+        """
+        await greenback.ensure_portal()
+        self.task = self.poller.backend.current_task()
+        with anyio.CancelScope() as self._scope:
+            await serve()
+        self._clear_up()
+
+    def _clear_up(self) -> None:
+        """Go on after a harakiri. uWSGI kills the whole process, and so what it holds is free."""
+        if self.killed:
+            self.killed = False
+            for lock in release_all(self):
+                logger.error("core %d: harakiri has unlocked %s, which the request held", self.id, lock.name)
 
     def kill(self) -> None:
         """Cancel the request that runs, and nothing else (harakiri)."""

@@ -176,6 +176,12 @@ class Pool:
         _left.set(True)
         self._context.copy().run(self._start, fresh)
 
+    def add_core(self) -> Core:
+        """Return a new core that gets no connections from here: who asks for it gives it its requests."""
+        core = Core(self.options.cores - 1 - len(self._cores), self.poller)
+        self._cores.append(core)
+        return core
+
     def begin_closing(self) -> None:
         """Keep no connection alive from now on."""
         self.closing = True

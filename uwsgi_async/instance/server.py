@@ -40,6 +40,7 @@ from uwsgi_async.cores.tls import TlsAcceptor
 from uwsgi_async.cores.websocket import WebSockets
 from uwsgi_async.errors import OptionError
 from uwsgi_async.fdwait.poller import open_poller
+from uwsgi_async.handlers.asgi import Lifespan
 from uwsgi_async.handlers.mounts import Apps
 from uwsgi_async.instance.calling import App, Calling, make_handler
 from uwsgi_async.instance.certificates import Tls, load_certificates, watch_certificates
@@ -70,7 +71,7 @@ from uwsgi_async.wire.address import Address, FdAddress, TcpAddress, parse_addre
 
 logger = logging.getLogger("uwsgi_async")
 
-_NOT_FOR_RUN: Mapping[str, str] = {
+NOT_FOR_FUNCTIONS: Mapping[str, str] = {
     "load": "run() is given the app itself, so it loads none: leave this out",
     "loggers": "run() leaves logging to your program: configure the loggers uwsgi_async and uwsgi_async.request",
     "names": "run() leaves your process its name: call uwsgi_async.setprocname",
@@ -84,7 +85,7 @@ class Server:
     ``url``: of the first HTTP socket, such as "http://127.0.0.1:43211"; "" when there is none. ``addresses``: all
     sockets as they are bound, such as "uwsgi:///run/app.sock". ``stats``: where the statistics are told, in the order
     of the options ``stats`` and ``prometheus``, such as "127.0.0.1:1717". ``snmp``: where SNMP is answered, such as
-    "127.0.0.1:161"; "" when it is not.
+    "127.0.0.1:161"; "" when it is not. ``lifespans``: of the ASGI apps.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class Server:
         pool: Pool,
         acceptors: Sequence[Acceptor],
         service: Service,
+        lifespans: Sequence[Lifespan] = (),
         *,
         stats: Sequence[str] = (),
         snmp: str = "",
@@ -101,6 +103,7 @@ class Server:
         self.snmp = snmp
         self._pool = pool
         self._service = service
+        self.lifespans = lifespans
         self._acceptors = acceptors
         self._listeners = listeners
         self._hands_over = False
@@ -114,6 +117,11 @@ class Server:
     def pool(self) -> Pool:
         """The cores and connections."""
         return self._pool
+
+    @property
+    def service(self) -> Service:
+        """What all requests share. For `foreign`."""
+        return self._service
 
     @property
     def hands_over(self) -> bool:
@@ -176,27 +184,35 @@ async def run(
     if socket:
         options["socket"] = socket
     apps = app if isinstance(app, Mapping) else {"": app}
-    built = build(**options)
-    for part, reason in _NOT_FOR_RUN.items():
-        subsystem = getattr(built, part)
+    async with serve(lambda _module: apps, build_for(options, NOT_FOR_FUNCTIONS)) as server:
+        yield server
+
+
+def build_for(keywords: Mapping[str, Any], refused: Mapping[str, str]) -> Options:
+    """Return the options that somebody gives to a function. ``refused``: subsystems that may not be set, and why.
+
+    Raises `OptionError`.
+    """
+    options = build(**keywords)
+    for part, reason in refused.items():
+        subsystem = getattr(options, part)
         for declared in declarations(type(subsystem)):
             if declared.field != "mode" and getattr(subsystem, declared.field) != declared.default:
                 raise OptionError(f"{declared.field}: {reason}")
-    async with serve(lambda _module: apps, built) as server:
-        yield server
+    return options
 
 
 @asynccontextmanager
 async def serve(
-    load: Callable[[UwsgiModule], Apps], options: Options, *, local_stats: bool = False
+    load: Callable[[UwsgiModule], Apps], options: Options, *, local_stats: bool = False, sockets: bool = True
 ) -> AsyncIterator[Server]:
     """Open the sockets, load the apps, serve them while the block runs. For `run` and the command line.
 
     ``load`` is called once, with the ``uwsgi`` module that ``import uwsgi`` gives from then on. ``local_stats``: let
-    ``uwsgi-async ps`` and its like find this process.
+    ``uwsgi-async ps`` and its like find this process. ``sockets``: False, where requests come by another server.
     """
     with ExitStack() as stack:
-        listeners = open_listeners(options, stack)
+        listeners = open_listeners(options, stack) if sockets else []
         faces = open_stats(options, stack)
         snmp_socket = open_snmp(options.snmp, stack)
         take_place(options, stack)
@@ -317,7 +333,7 @@ async def serve_apps(
             certificates = [listener.tls for listener in listeners if listener.tls is not None]
             if certificates:
                 tasks.start_soon(watch_certificates, certificates)
-            server = Server(listeners, pool, acceptors, service, stats=stats, snmp=snmp)
+            server = Server(listeners, pool, acceptors, service, calling.lifespans, stats=stats, snmp=snmp)
             try:
                 for lifespan in calling.lifespans:
                     await lifespan.start(tasks)
