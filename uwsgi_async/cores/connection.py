@@ -219,6 +219,11 @@ class Connection:
                     self._watch(_EVENTS)
                 if timeout is None:
                     await self._wait(parker, "sent nothing")
+                elif timeout == inf:  # here wait idle websockets, and one coroutine less is 270 bytes less for each
+                    self._timed_out = False
+                    if not self.closed:
+                        await parker.park()
+                    self._look_back("the client took nothing for too long (option socket-timeout)")
                 else:
                     await self._wait_until(parker, timeout)
                 if self._read_waiter is not parker:
@@ -317,25 +322,26 @@ class Connection:
         finally:
             if parker is self._read_waiter or parker is self._write_waiter:  # else it is not ours any more
                 self.deadline = inf
-        if self._timed_out:
-            raise PeerTimeoutError(f"the client {complaint} for {timeout:g} s (option socket-timeout)")
-        if self.closed:
-            raise DisconnectedError("the connection was closed")
+        if self._timed_out or self.closed:
+            self._look_back(f"the client {complaint} for {timeout:g} s (option socket-timeout)")
 
     async def _wait_until(self, parker: Parker, timeout: float) -> None:
         """Wait for bytes with a timer of its own, not with the sweep."""
         if self.closed:
             raise DisconnectedError("the connection is closed")
         timers = self.pool.poller.timers
-        timer = None if timeout == inf else timers.call_later(timeout, self.expire)
+        timer = timers.call_later(timeout, self.expire)
         self._timed_out = False
         try:
             await parker.park()
         finally:
-            if timer is not None:
-                timers.cancel(timer)
+            timers.cancel(timer)
+        self._look_back(f"the client sent nothing for {timeout:g} s")
+
+    def _look_back(self, complaint: str) -> None:
+        """Raise what has ended a wait, if it was no event: ``complaint`` for the time that is over."""
         if self._timed_out:
-            raise PeerTimeoutError(f"the client sent nothing for {timeout:g} s")
+            raise PeerTimeoutError(complaint)
         if self.closed:
             raise DisconnectedError("the connection was closed")
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import random
 import zlib
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.fuzz.websocket_fuzz import differences, mutate
 from tests.websockets.client import BINARY, CLOSE, CONTINUATION, PING, TEXT, close_payload, frame
 from uwsgi_async.wire.websocket import (
     Close,
@@ -237,6 +239,14 @@ def test_no_payload_is_an_error_of_ours(data, reserved, opcode):
     for event in events(frame(opcode, data, reserved=reserved), 100, True):
         if isinstance(event, (str, bytes)):
             assert len(event) <= 100
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_library_websockets_reads_the_same(seed):
+    rng = random.Random(seed)
+    for _ in range(200):
+        data = mutate(rng)
+        assert differences(data, rng) == [], data
 
 
 @pytest.mark.parametrize("code", [1000, 1003, 1007, 1014, 3000, 4999])
