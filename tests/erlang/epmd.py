@@ -60,7 +60,7 @@ class Epmd:
 async def an_epmd(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Epmd]:
     """Run one that all nodes of the block use."""
     epmd = Epmd()
-    async with await anyio.create_tcp_listener(local_host="localhost", local_port=0) as listener:
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=0) as listener:
         monkeypatch.setenv("ERL_EPMD_PORT", str(listener.extra(SocketAttribute.local_port)))
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(listener.serve, epmd.serve)

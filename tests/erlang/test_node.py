@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import os
 import struct
+import threading
 from typing import Any
 
 import anyio
 import anyio.abc
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.erlang.epmd import an_epmd
 from tests.erlang.nodes import COOKIE, PATIENCE, a_node
+from tests.erlang.terms import terms
+from uwsgi_async.erlang.calling import Caller
 from uwsgi_async.erlang.dialing import shake_hands
 from uwsgi_async.erlang.handshake import Initiator, LocalNode
-from uwsgi_async.erlang.messages import Monitor, Send, encode_message
+from uwsgi_async.erlang.messages import Monitor, Send, decode_message, encode_message
 from uwsgi_async.erlang.node import ErlangNode
 from uwsgi_async.erlang.settings import NodeClaim, NodeSettings
+from uwsgi_async.erlang.terms import encode
 from uwsgi_async.erlang.values import Pid, Reference
-from uwsgi_async.errors import ErlangError, NodeDownError
+from uwsgi_async.errors import ErlangError, NodeDownError, UwsgiAsyncError
 
 pytestmark = pytest.mark.anyio
 
@@ -139,6 +145,54 @@ async def test_an_error_of_a_process_is_logged_and_the_next_message_is_handled(
     assert "one is too few" in caplog.text
 
 
+async def test_the_same_name_again_takes_the_place_of_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    got: list[Any] = []
+    functions = {"taker": lambda message: got.append(("first", message))}
+    async with an_epmd(monkeypatch), a_node("a", functions), a_node("b") as b:
+        await b.send(A, "taker", 1)
+        await until(lambda: len(got) == 1)
+        functions["taker"] = lambda message: got.append(("second", message))
+        await b.send(A, "taker", 2)
+        await until(lambda: got == [("first", 1), ("second", 2)])
+
+
+async def test_harakiri_ends_a_call_and_the_handling_of_a_message(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    got: list[Any] = []
+
+    async def take(message: Any) -> None:
+        if message == 1:
+            await anyio.sleep_forever()
+        got.append(message)
+
+    strict = Caller(harakiri=0.05)
+    async with (
+        an_epmd(monkeypatch),
+        a_node("a", {"taker": take}, {"hang": anyio.sleep_forever}, caller=strict),
+        a_node("b") as b,
+    ):
+        for number in (1, 2):
+            await b.send(A, "taker", number)
+        word, (_, (reason, _)) = await b.rpc(A, "any", "hang", [])
+        await until(lambda: got == [2])
+    assert (word, reason) == ("badrpc", ("TimeoutError", b"it took more than 0.05 s (harakiri)"))
+    assert "it took more than 0.05 s" in caplog.text
+
+
+async def test_plain_functions_run_in_threads_when_the_apps_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    def where() -> bool:
+        return threading.current_thread() is threading.main_thread()
+
+    async def where_async() -> bool:
+        return where()
+
+    rpc = {"plain": where, "async": where_async}
+    async with an_epmd(monkeypatch), a_node("a", rpc=rpc, caller=Caller(threads=True)), a_node("b") as b:
+        assert await b.rpc(A, "any", "plain", []) is False
+        assert await b.rpc(A, "any", "async", []) is True
+
+
 async def test_a_process_may_call_the_node_that_its_message_came_from(monkeypatch: pytest.MonkeyPatch) -> None:
     got: list[Any] = []
     nodes: list[ErlangNode] = []
@@ -220,14 +274,14 @@ async def test_a_flood_behind_which_an_answer_waits_ends_the_connection(monkeypa
 
 
 async def test_a_name_goes_to_the_next_who_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = NodeSettings(A, COOKIE, 60.0, 1 << 20)
-    claim = NodeClaim(settings, os.memfd_create("claim"))
+    made = NodeSettings(A, COOKIE, 60.0, 1 << 20)
+    claim = NodeClaim(made, os.memfd_create("claim"))
     try:
         async with an_epmd(monkeypatch) as epmd:
-            async with ErlangNode(settings, claim, {}).running():
+            async with ErlangNode(made, claim, {}).running():
                 await until(lambda: "a" in epmd.ports)
             await until(lambda: "a" not in epmd.ports)
-            async with ErlangNode(settings, claim, {}).running():
+            async with ErlangNode(made, claim, {}).running():
                 await until(lambda: "a" in epmd.ports)
     finally:
         claim.close()
@@ -332,14 +386,52 @@ async def test_a_node_does_not_connect_to_itself(monkeypatch: pytest.MonkeyPatch
 async def test_ticks_keep_a_quiet_connection_and_silence_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
     async with an_epmd(monkeypatch) as epmd, a_node("a", ticktime=1.0) as a:
         stream, _ = await session(epmd.ports["a"])
+        await until(lambda: a._connections)
+        (connection,) = a._connections
         async with stream:
             ticks = b""
             with anyio.fail_after(PATIENCE):
                 while len(ticks) < 8:
                     ticks += await stream.receive()
             assert ticks[:8] == bytes(8)
-            (connection,) = a._connections
             with anyio.fail_after(PATIENCE):
                 while await received(stream):
                     pass
     assert "net_ticktime" in connection.end_reason
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # it is about what is decided, and takes long
+async def test_no_message_of_any_fields_does_harm_to_the_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They come from a node that has the cookie; what it does to its own connection is its own matter."""
+    came: list[Any] = []
+    pids = st.sampled_from([Pid(A, number, 0, 2) for number in range(4)] + [Pid(B, 1, 0, 3)])
+    references = st.just(Reference(B, (1, 2, 3), 3))
+    names = st.sampled_from(
+        ["taker", "rex", "net_kernel", "nobody", "reply", "monitor", "link", "erpc", "execute_call"]
+    )
+    field = st.one_of(pids, references, names, st.integers(0, 9), terms())
+    nested = st.one_of(field, st.lists(field, max_size=4).map(tuple), st.lists(field, max_size=4))
+
+    @settings(max_examples=150, database=None, suppress_health_check=list(HealthCheck))
+    @given(st.integers(1, 36), st.lists(nested, min_size=1, max_size=6), nested)
+    def collect(operation: int, fields: list[Any], carried: Any) -> None:
+        try:
+            message = decode_message(b"p" + encode((operation, *fields)) + encode(carried))
+        except UwsgiAsyncError:
+            return
+        came.append(message)
+
+    collect()
+    requests = ["$gen_call", (Pid(B, 1, 0, 3), [1])]
+    came += [Send(None, "rex", (*requests, words)) for words in (1, (), ("call",), ("call", "m", "f", 1, 2), [])]
+    taken: list[Any] = []
+    async with an_epmd(monkeypatch), a_node("a", {"taker": taken.append}, double) as a, a_node("b", rpc=double) as b:
+        connection = await a.connect(B)
+        for message in came:
+            try:
+                a._handle(connection, message, 100)
+            except ErlangError:
+                pass
+        assert await a.rpc(B, "any", "double", [1]) == 2
+        assert await b.rpc(A, "any", "double", [2]) == 4
+    assert len(came) > 10

@@ -110,7 +110,11 @@ def answers(node: Erl, expressions: str, pattern: str) -> str:
     raise AssertionError(f"{expressions} gives {answer}, not {pattern}")
 
 
-@pytest.mark.parametrize("how", [(), ("--master", "-p", "2"), ("--threads", "2")], ids=["alone", "master", "threads"])
+@pytest.mark.parametrize(
+    "how",
+    [(), ("--master", "-p", "2"), ("--threads", "2"), ("--trio",), ("--uvloop", "--master")],
+    ids=["alone", "master", "threads", "trio", "uvloop"],
+)
 def test_an_app_calls_erlang_and_erlang_calls_the_app(place: Path, shop: Erl, how: tuple[str, ...]) -> None:
     with server(*OPTIONS, *how, "app.py", cwd=place) as process:
         process.wait_for("Erlang node web@127.0.0.1 registered")
@@ -124,7 +128,7 @@ def test_an_app_calls_erlang_and_erlang_calls_the_app(place: Path, shop: Erl, ho
         process.wait_for(r"noted: \('hello', b'x'\)")
         total = shop.eval(f"{{noted, '{OURS}'}} ! {{add, self(), {{20, 22}}}}, receive {{total, T, _}} -> T end")
         assert total == "42"
-        process.popen.send_signal(signal.SIGTERM if not how or "--threads" in how else signal.SIGINT)
+        process.popen.send_signal(signal.SIGINT if "--master" in how else signal.SIGTERM)
         assert process.end() == 0
         assert "Traceback" not in process.output
 
@@ -282,7 +286,8 @@ def test_the_session_of_the_page_says_what_the_page_says(tmp_path: Path) -> None
         assert written in script
         script = script.replace(written, here)
     with epmd(), program("bash", "-c", script, cwd=tmp_path) as process:
-        process.wait_for(re.escape(said[-1]))
+        process.popen.wait(100)  # two Erlangs and a server are started; all that is slow on a busy machine
+        process.end()
         assert process.output.splitlines() == said
 
 
@@ -296,8 +301,9 @@ def test_the_program_of_the_page_calls_erlang(shop: Erl, tmp_path: Path, monkeyp
         assert (process.end(), process.output) == (0, f"{shop.name}\n")
 
 
-def test_the_example_answers(shop: Erl) -> None:
-    with server(*OPTIONS, str(ROOT / "examples/erlang_node/app.py")) as process:
+@pytest.mark.parametrize("loop", ["--trio", "--uvloop"])
+def test_the_example_answers(shop: Erl, loop: str) -> None:
+    with server(*OPTIONS, loop, str(ROOT / "examples/erlang_node/app.py")) as process:
         process.wait_for("registered on port")
         assert process.get("/").startswith(b"shop@127.0.0.1 runs Erlang/OTP ")
         assert shop.eval(f"rpc:call('{OURS}', any, shout, [<<\"text\">>])") == '<<"TEXT!">>'

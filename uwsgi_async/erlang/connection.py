@@ -233,6 +233,9 @@ class Connection:
                 return "it has closed it"
             except (anyio.BrokenResourceError, anyio.ClosedResourceError):
                 return "it is broken"
+            except Exception:
+                logger.exception("Erlang node %s: an error of this node's ends the connection", self.session.peer)
+                return "an error of this node"
             self._heard = True
             self._frames.receive_data(data)
 

@@ -20,6 +20,7 @@ from typing import Any
 import anyio
 from anyio.abc import ByteStream, SocketStream, TaskGroup
 
+from uwsgi_async.erlang.calling import Caller
 from uwsgi_async.erlang.connection import Connection
 from uwsgi_async.erlang.dialing import SETUP_TIME, dial, shake_hands
 from uwsgi_async.erlang.handshake import Acceptor, LocalNode, Session, SimultaneousError, Status
@@ -64,7 +65,7 @@ class ErlangNode:
     """A node. It works between `run` and its cancellation.
 
     ``claim``: on the name; None for a process that is never to have it. ``functions``: of the registered processes, by
-    name; it may grow. ``find``: gives the functions for RPC.
+    name; it may grow. ``find``: gives the functions for RPC. ``caller``: calls all of them.
     """
 
     def __init__(
@@ -73,11 +74,13 @@ class ErlangNode:
         claim: NodeClaim | None = None,
         functions: Mapping[str, Function] | None = None,
         find: FindFunction = lambda _name: None,
+        caller: Caller | None = None,
     ) -> None:
         self._settings = settings
         self._name = None if claim is None or not settings.name else NodeName(claim, self._welcome)
         self._functions = functions or {}
         self._find = find
+        self._caller = caller or Caller()
         self._peers: dict[str, Peer] = {}
         self._connections: set[Connection] = set()
         self._numbers = count(2)  # of processes; 1 is the one that calls
@@ -210,17 +213,20 @@ class ErlangNode:
         except ErlangError as error:
             logger.error("Erlang node %s: %s", local.name, error)
         else:
+            dialing = self.peer(accepted[1].peer).dialing
+            if dialing is not None:
+                dialing.cancel()
             self._begin(*accepted)
 
     def _judge(self, local: LocalNode, name: str) -> Status:
+        """Decide about a node that says that this is its name, and has not shown yet that it has the cookie."""
         if name == local.name:
             return "not_allowed"
-        peer = self.peer(name)
+        peer = self._peers.get(name)
+        if peer is None:
+            return "ok"
         if peer.dialing is not None:
-            if name < local.name:
-                return "nok"
-            peer.dialing.cancel()
-            return "ok_simultaneous"
+            return "nok" if name < local.name else "ok_simultaneous"
         return "ok" if self._named_connection(peer, local) is None else "alive"
 
     def _named_connection(self, peer: Peer, local: LocalNode) -> Connection | None:
@@ -303,7 +309,7 @@ class ErlangNode:
     def _registered_process(self, name: str) -> RegisteredProcess | None:
         process = self._registered.get(name)
         if process is None and name in self._functions:
-            process = RegisteredProcess(name, next(self._numbers), lambda term: self._functions[name](term))
+            process = RegisteredProcess(name, next(self._numbers), self._functions, self._caller)
             self._registered[name] = self._by_number[None, process.number] = process
             self._start(process.run)
         return process
@@ -368,7 +374,9 @@ class ErlangNode:
         """Start a process for another node, if it is one that calls a function by erpc."""
         wanted = spawned_call(request)
         options = request.options
-        reply = dict(each for each in options if isinstance(each, tuple) and len(each) == 2).get("reply", "yes")
+        reply = next(
+            (each[1] for each in options if isinstance(each, tuple) and len(each) == 2 and each[0] == "reply"), "yes"
+        )
         if isinstance(wanted, str):
             if reply in ("yes", "error_only"):
                 connection.send_nowait(SpawnReply(request.reference, request.sender, 0, wanted))
@@ -393,7 +401,7 @@ class ErlangNode:
             process = self._registered_process(name)
             return None if process is None else connection.pid(process.number)
 
-        return await apply(call, self._find, whereis)
+        return await apply(call, self._find, whereis, self._caller)
 
     def _start_process(
         self, connection: Connection, process: SpawnedProcess, size: int, body: Callable[[], Any]

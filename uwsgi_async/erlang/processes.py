@@ -10,15 +10,15 @@ before its node does. It traps exits: what Erlang sends because of a link, or of
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import anyio
 import greenback
 
+from uwsgi_async.erlang.calling import Caller
 from uwsgi_async.erlang.connection import Connection
 from uwsgi_async.erlang.messages import Down, Exit
 from uwsgi_async.erlang.values import Pid, Reference, Term
@@ -33,12 +33,13 @@ OVERHEAD = 1024
 
 
 class RegisteredProcess:
-    """A process with a name. ``number``: of its pid."""
+    """A process with a name. ``number``: of its pid. ``functions``: has its own by its name, whichever it is now."""
 
-    def __init__(self, name: str, number: int, function: Function) -> None:
+    def __init__(self, name: str, number: int, functions: Mapping[str, Function], caller: Caller) -> None:
         self.name = name
         self.number = number
-        self._function = function
+        self._functions = functions
+        self._caller = caller
         self._mailbox: deque[tuple[Connection, Term, int]] = deque()
         self._news = anyio.Event()
 
@@ -61,9 +62,7 @@ class RegisteredProcess:
                 await self._news.wait()
             connection, message, size = self._mailbox.popleft()
             try:
-                result = self._function(message)
-                if inspect.isawaitable(result):
-                    await result
+                await self._caller.call(self._functions[self.name], message)
             except (Exception, SystemExit):
                 logger.exception("the Erlang process %r: an error of its function", self.name)
             finally:

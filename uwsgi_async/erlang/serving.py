@@ -8,12 +8,12 @@ Source: OTP's erpc.erl, rpc.erl, gen.erl, net_kernel.erl.
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from uwsgi_async.erlang.calling import Caller
 from uwsgi_async.erlang.messages import Send, SpawnRequest
 from uwsgi_async.erlang.terms import encode
 from uwsgi_async.erlang.values import ErlangString, ImproperList, Pid, Reference, Term
@@ -118,8 +118,8 @@ def exit_reason(call: Call, reference: Reference | None, outcome: Outcome) -> Te
     return reference, "return", outcome.value
 
 
-async def apply(call: Call, find: FindFunction, whereis: Callable[[str], Pid | None]) -> Outcome:
-    """Call a function that is registered for RPC, and await it if it is ``async``. The module is of no concern.
+async def apply(call: Call, find: FindFunction, whereis: Callable[[str], Pid | None], caller: Caller) -> Outcome:
+    """Call a function that is registered for RPC. The module is of no concern.
 
     ``whereis``: answers erlang:whereis/1, unless there is a function of that name. Raises nothing of the function's.
     """
@@ -130,9 +130,7 @@ async def apply(call: Call, find: FindFunction, whereis: Callable[[str], Pid | N
                 return Outcome(whereis(name) or "undefined")
         return Outcome("undef", error=True)
     try:
-        result = function(*call.arguments)
-        if inspect.isawaitable(result):
-            result = await result
+        result = await caller.call(function, *call.arguments)
         encode(result)
     except (Exception, SystemExit) as error:
         logger.exception("the RPC function %r raised an error", call.function)

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from uwsgi_async.api import erlang, rpc
+from uwsgi_async.erlang.calling import Caller
 from uwsgi_async.erlang.node import ErlangNode
+from uwsgi_async.options.settings import Options
 
 
 class NodeTask:
@@ -18,12 +20,13 @@ class NodeTask:
     ``serves``: whether this process may take the name of the instance's node, so that others reach it.
     """
 
-    def __init__(self, *, serves: bool) -> None:
+    def __init__(self, options: Options, *, serves: bool) -> None:
         claim = erlang.current_claim()
         self._node = None
         if claim is not None:
             own = claim if serves else None
-            self._node = ErlangNode(claim.settings, own, erlang.registered(), find_function)
+            caller = Caller(options.cores.harakiri, options.app.threads > 0)
+            self._node = ErlangNode(claim.settings, own, erlang.registered(), find_function, caller)
 
     def __repr__(self) -> str:
         return f"<NodeTask of {self._node!r}>"

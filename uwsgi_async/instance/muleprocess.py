@@ -138,7 +138,7 @@ class _MuleLife:
             async with anyio.create_task_group() as beside:
                 signals.thread = self._mule.loop_thread = threading.get_ident()
                 beside.start_soon(signals.run)
-                beside.start_soon(NodeTask(serves=False).run)
+                beside.start_soon(NodeTask(self._assignment.options, serves=False).run)
                 beside.start_soon(self._beat)
                 beside.start_soon(self._wait_for_the_end)
                 process.row[Field.READY] = 1

@@ -241,7 +241,7 @@ async def serve(
         tasks = SpoolerTasks(module, spooler.current())
         mules = MuleThreads(options, module, signals)
         stack.callback(mules.close)
-        node = NodeTask(serves=True)
+        node = NodeTask(options, serves=True)
         process.sections = lambda: {**state.sections(), **mules.sections(), **signals.sections()}
         beside = (
             state.maintain,

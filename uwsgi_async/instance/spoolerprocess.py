@@ -70,7 +70,7 @@ async def _run(process: HelperProcess, assignment: Assignment, _apps: Apps) -> N
         stack.callback(close_to_threads, open_to_threads())
         async with anyio.create_task_group() as beside:
             beside.start_soon(assignment.signals.run)
-            beside.start_soon(NodeTask(serves=False).run)
+            beside.start_soon(NodeTask(options, serves=False).run)
             beside.start_soon(_beat, process, assignment, tasks)
             beside.start_soon(watch_sigterm, place)
             await beside.start(_run_tasks, tasks, place)

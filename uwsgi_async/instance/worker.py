@@ -54,7 +54,7 @@ async def _serve_beside(tasks: TaskGroup, process: WorkerProcess, assignment: As
     await await_hook(assignment.module, "post_fork_hook")
 
     count_app = process.accounts.count_app
-    node = NodeTask(serves=True)
+    node = NodeTask(options, serves=True)
 
     def count(request: Request) -> None:
         process.accounts.count(request.connection.pool)
