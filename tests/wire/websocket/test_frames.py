@@ -23,6 +23,7 @@ from uwsgi_async.wire.websocket import (
     encode_ping,
     encode_pong,
 )
+from uwsgi_async.wire.websocket.frames import FrameReader, read_whole
 from uwsgi_async.wire.websocket.meter import FrameMeter
 from uwsgi_async.wire.websocket.payload import WORTH_COMPRESSING
 
@@ -239,6 +240,33 @@ def test_no_payload_is_an_error_of_ours(data, reserved, opcode):
     for event in events(frame(opcode, data, reserved=reserved), 100, True):
         if isinstance(event, (str, bytes)):
             assert len(event) <= 100
+
+
+@given(
+    payload=st.one_of(st.binary(max_size=300), st.text(max_size=100).map(str.encode), st.just(b"x" * 5000)),
+    opcode=st.sampled_from([TEXT, BINARY, CONTINUATION, PING]),
+    fin=st.booleans(),
+    reserved=st.sampled_from([0, 4]),
+    mask=st.one_of(st.none(), st.binary(min_size=4, max_size=4)),
+    more=st.sampled_from([b"", b"\x81", frame(TEXT, b"next")]),
+)
+def test_the_short_way_gives_what_a_reader_gives_or_nothing(payload, opcode, fin, reserved, mask, more):
+    data = frame(opcode, payload, fin=fin, reserved=reserved, mask=mask) + more
+    reader = FrameReader(1000)
+    reader.receive_data(data)
+    quick = read_whole(data, 1000)
+    if quick is not None:
+        assert (quick, not more) == (reader.next_event(), True)
+    usual = fin and opcode in (TEXT, BINARY) and not reserved and mask and not more and len(payload) <= 1000
+    assert (quick is not None) is bool(usual and (opcode == BINARY or is_text(payload)))
+
+
+def is_text(payload: bytes) -> bool:
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -1,7 +1,8 @@
 """Frames to events and messages to frames, behind the handshake. No I/O.
 
-What lives here: `FrameReader`, over wsproto's `Connection`, the events that it gives, and `encode_frame` with its kin.
-What does not: the payload of messages (`payload`), when something is sent or answered (`cores.websocket`).
+What lives here: `FrameReader`, over wsproto's `Connection`, the events that it gives, `read_whole`, which is a short
+way for short messages, and `encode_message` with its kin. What does not: the payload of messages (`payload`), when
+something is sent or answered (`cores.websocket`).
 """
 
 from __future__ import annotations
@@ -25,6 +26,11 @@ _MAY_BE_SENT = (range(1000, 1004), range(1007, 1015), range(3000, 5000))
 _LONGEST_REASON = 123  # bytes
 _FIN, _COMPRESSED = 0x80, 0x40
 _TEXT, _BINARY, _CLOSE, _PING, _PONG = 1, 2, 8, 9, 10
+_WHOLE = (_FIN | _TEXT, _FIN | _BINARY)
+_MASKED = 0x80
+_TWO_BYTES = 126  # in the place of a length: it is in the next two bytes
+_SHORTEST = 6  # bytes of a client's frame: two, and the mask
+_LONGEST_WHOLE = 4096  # bytes; beyond that a reader is as fast
 
 
 class Ping(NamedTuple):
@@ -114,6 +120,33 @@ class FrameReader:
         code = int(event.code)
         reason = _REASONS.get(code, event.reason) if failed else event.reason
         return Close(code, reason or "", failed)
+
+
+def read_whole(data: bytes, max_size: int) -> str | bytes | None:
+    """Return the message if ``data`` is one short frame that is a whole message, else None: then a reader must tell.
+
+    Most messages come so, and this takes a tenth of a reader's time. ``data`` must begin with a frame, outside of a
+    message. Whatever is not as it should be is None, too.
+    """
+    if len(data) < _SHORTEST or data[0] not in _WHOLE:
+        return None
+    size, start = data[1] - _MASKED, 6
+    if size == _TWO_BYTES and len(data) >= 8:
+        size, start = data[2] << 8 | data[3], 8
+        if size < _TWO_BYTES:
+            return None  # RFC 6455, 5.2: the length must have its shortest form
+    elif not 0 <= size < _TWO_BYTES:
+        return None
+    if len(data) != start + size or size > min(_LONGEST_WHOLE, max_size):
+        return None
+    mask = data[start - 4 : start] * (size // 4 + 1)
+    payload = (int.from_bytes(data[start:]) ^ int.from_bytes(mask[:size])).to_bytes(size)
+    if data[0] == _FIN | _BINARY:
+        return payload
+    try:
+        return payload.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def encode_message(message: str | bytes, window_bits: int | None = None) -> bytes:

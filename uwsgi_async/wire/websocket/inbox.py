@@ -7,7 +7,7 @@ how it is known that a message has ended (`meter`).
 
 from __future__ import annotations
 
-from uwsgi_async.wire.websocket.frames import Close, Event, FrameReader
+from uwsgi_async.wire.websocket.frames import Close, Event, FrameReader, read_whole
 from uwsgi_async.wire.websocket.meter import FrameMeter
 
 _SPARE = 16
@@ -16,10 +16,10 @@ _SPARE = 16
 class Readers:
     """Parsers that have nothing to do. ``max_size``: bytes of the largest message that a client may send."""
 
-    __slots__ = ("_max_size", "_spare")
+    __slots__ = ("_spare", "max_size")
 
     def __init__(self, max_size: int) -> None:
-        self._max_size = max_size
+        self.max_size = max_size
         self._spare: list[FrameReader] = []
 
     def __repr__(self) -> str:
@@ -28,7 +28,7 @@ class Readers:
     def borrow(self, compressed: bool) -> FrameReader:
         """Return a reader for a connection whose next byte begins a message. ``compressed``: messages may be."""
         if not self._spare:
-            return FrameReader(self._max_size, compressed)
+            return FrameReader(self.max_size, compressed)
         reader = self._spare.pop()
         reader.compressed = compressed
         return reader
@@ -59,6 +59,10 @@ class Inbox:
     def take(self, data: bytes) -> None:
         """Take bytes that came over the connection."""
         if self._reader is None:
+            if self._next is None and self._meter.at_rest:
+                self._next = read_whole(data, self._readers.max_size)
+                if self._next is not None:
+                    return
             self._reader = self._readers.borrow(self._compressed)
         self._meter.take(data)
         self._reader.receive_data(data)
