@@ -204,7 +204,8 @@ class WebSocket:
                 try:
                     data = await self._connection.receive(inf)
                 except (DisconnectedError, PeerTimeoutError) as error:
-                    self.lose(str(error))
+                    if self._end is None:  # else another task has closed it
+                        self.lose(str(error))
                     raise self._closed() from error
                 self._take_in(inbox, data)
             return message
@@ -296,7 +297,7 @@ class WebSocket:
         await self._send(encode_message(message, self._window_bits))
 
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
-        """Close the websocket; nothing happens when it is closed already.
+        """Close the websocket; nothing happens when it is closed already. A task that receives gets its error at once.
 
         ``reason``: at most 123 bytes of UTF-8, else it is cut. Raises ValueError for a code that may not be sent.
         """
@@ -308,6 +309,9 @@ class WebSocket:
                 await self._send(encode_close(code, reason))
             except WebSocketClosedError:
                 pass  # the client was quicker
+            finally:
+                if self._receiving:
+                    self._connection.stop_reading()  # the client may never answer
 
     async def end(self) -> None:
         """The app has returned: close what it has left open. For `serving`."""
