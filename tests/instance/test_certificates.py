@@ -177,7 +177,7 @@ def test_a_subject_is_written_as_openssl_does() -> None:
         (("organizationName", "a/b \u00e9"), ("userId", "x")),
         (("emailAddress", "a@b"),),
     )
-    assert one_line(subject) == r"/C=IT/O=a/b \xC3\xA9/UID=x/emailAddress=a@b"
+    assert one_line(subject) == r"/C=IT/O=a\/b \xC3\xA9/UID=x/emailAddress=a@b"
 
 
 @pytest.mark.parametrize(

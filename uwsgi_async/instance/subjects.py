@@ -42,13 +42,19 @@ def client_vars(certificate: bytes, subject: Subject, *, export: bool) -> dict[s
 
 
 def one_line(subject: Subject) -> str:
-    r"""Return a subject as X509_NAME_oneline writes it: "/C=IT/O=unbit/CN=name", what is not printable as \xHH.
+    r"""Return a subject as X509_NAME_oneline of OpenSSL 3 writes it: "/C=IT/O=unbit/CN=name".
 
-    A slash in a value is not escaped, as there: compare the certificate itself where it matters who it is.
+    What is not printable is \xHH, and what separates names has a backslash in front, so that no value looks like two.
     """
     parts = []
     for relative_name in subject:
         for name, value in relative_name:
-            text = "".join(chr(byte) if 0x20 <= byte <= 0x7E else f"\\x{byte:02X}" for byte in value.encode())
+            text = "".join(map(_shown, value.encode()))
             parts.append(f"/{_SHORT.get(name, name)}={text}")
     return "".join(parts)
+
+
+def _shown(byte: int) -> str:
+    if not 0x20 <= byte <= 0x7E:
+        return f"\\x{byte:02X}"
+    return f"\\{byte:c}" if byte in b"/+" else chr(byte)
