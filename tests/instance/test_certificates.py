@@ -26,6 +26,7 @@ from uwsgi_async.options.tls import TlsFiles, TlsOptions
 
 APP = """
 def application(environ, start_response):
+    environ["wsgi.input"].read()
     start_response("200 OK", [])
     return [b"hello"]
 """
@@ -287,3 +288,20 @@ async def test_run_wants_a_certificate_for_https() -> None:
     with pytest.raises(OptionError, match="has no certificate"):
         async with uwsgi_async.run(lambda *_: [], https="127.0.0.1:0"):
             pass
+
+
+def test_at_a_reload_a_request_is_answered_and_an_idle_connection_ends_in_order(
+    authority: Authority, used: Pair, tmp_path: Path
+) -> None:
+    with instance(tmp_path, used) as process, closing(connect(process, authority)) as idle:
+        idle.sendall(GET)
+        assert idle.recv(65536).startswith(b"HTTP/1.1 200 OK")
+        with closing(connect(process, authority)) as busy:
+            busy.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhe")
+            process.popen.send_signal(signal.SIGHUP)
+            process.wait_for("(?i)reload")
+            busy.sendall(b"llo")
+            assert busy.recv(65536).startswith(b"HTTP/1.1 200 OK")
+        idle.suppress_ragged_eofs = False
+        assert idle.recv(65536) == b""  # announced; else it were an SSLEOFError
+        process.wait_until(lambda: served(process, authority) == "one.example")
