@@ -555,3 +555,12 @@ async def test_an_idle_connection_is_parked_and_costs_no_core(authority: Authori
         async with tls(server, authority.context()) as other:
             assert (await other.get("/")).status == 200
         assert (await idle.get("/")).status == 200
+
+
+async def test_an_asgi_app_is_told_of_https(authority: Authority, pair: Pair) -> None:
+    async def asgi(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": scope["scheme"].encode()})
+
+    async with serve(pair, asgi, app_kind="asgi") as server, tls(server, authority.context()) as client:
+        assert (await client.get("/")).body == b"https"
