@@ -1,7 +1,8 @@
-"""The same task for every queue: it notes when it was written and when it began, 16 bytes in a file.
+"""The same task for every queue: it notes when it was written and when it was run, 16 bytes in a file.
 
 Run by ``benchmarks.spooler``. In a server that has the `uwsgi` module it is the app and the spooler function; huey and
-dramatiq import it as a module of their own. BENCH_QUEUE says which one writes, BENCH_LOG where the notes go.
+dramatiq import it as a module of their own. BENCH_QUEUE says which one writes, BENCH_LOG where the notes go, BENCH_WAIT
+the seconds that a task waits, as for an answer of another server.
 """
 
 import os
@@ -9,7 +10,14 @@ import struct
 import time
 
 QUEUE = os.environ.get("BENCH_QUEUE", "")
+WAIT = float(os.environ.get("BENCH_WAIT", "0"))
 LOG = os.open(os.environ["BENCH_LOG"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+
+def work(written):
+    if WAIT:
+        time.sleep(WAIT)
+    note(written)
 
 
 def note(written):
@@ -33,7 +41,7 @@ if QUEUE == "huey":
 
     @huey.task()
     def noted(written):
-        note(written)
+        work(written)
 
 elif QUEUE == "dramatiq":
     import dramatiq
@@ -43,7 +51,7 @@ elif QUEUE == "dramatiq":
 
     @dramatiq.actor
     def sent(written):
-        note(written)
+        work(written)
 
     noted = sent.send
 
@@ -51,10 +59,19 @@ else:
     import uwsgi
 
     def spooler(task):
+        work(task[b"w"])
+        return uwsgi.SPOOL_OK
+
+    async def spooler_async(task):
+        await anyio.sleep(WAIT)
         note(task[b"w"])
         return uwsgi.SPOOL_OK
 
     uwsgi.spooler = spooler
+    if WAIT and QUEUE == "async":
+        import anyio
+
+        uwsgi.spooler = spooler_async
 
     def noted(written):
         uwsgi.spool({b"w": written.encode()})
