@@ -4,8 +4,8 @@ All of them write and run the same task (benchmarks/apps/spooler_probe.py), with
 runs them. ``enqueue`` writes tasks while nobody runs any; ``drain`` runs those; ``complete`` does both at once, from
 the first that is written to the last that is done; ``latency`` is the median time from writing a task to its
 beginning, when there is one now and then; ``waiting`` is as ``complete``, but of tasks that wait a millisecond each,
-many at once where one process can do that. Servers write in the instance that also runs the tasks. Values are medians of
-the rounds; a round runs all, one after the other. Needs redis-server (Debian: redis-server).
+many at once where one process can do that. Servers write in the instance that also runs the tasks. Values are medians
+of the rounds; a round runs all, one after the other. Needs redis-server (Debian: redis-server).
 """
 
 from __future__ import annotations
@@ -325,8 +325,8 @@ def _verdicts(rounds: list[dict[str, Values]]) -> Iterator[str]:
 _MEANINGS = (
     "Enqueue: tasks written a second while nobody runs any. Drain: those run, a second. Complete: both at once.",
     f"Waiting: complete, of {WAITING_TASKS:,} tasks that wait a millisecond each, {AT_ONCE} at once where one process",
-    "can (`async def` and `--spooler-cores`; threads in huey and dramatiq). Latency: the median time from writing a task",
-    "to its beginning.",
+    "can (`async def` and `--spooler-cores`; threads in huey and dramatiq). Latency: the median time from writing a",
+    "task to its beginning.",
 )
 _BEFORE_FLOOR = (
     "What a task costs from Python at the least, `python -m benchmarks.spooler_floor`: the system calls alone, the",
