@@ -186,11 +186,16 @@ def test_ordered_tasks_run_in_the_same_order(tmp_path: Path, server: str) -> Non
     assert bodies == ["2/w", "2/x", "10/x", "a_9", "a_10", "h_1_9", "h_1_10", "h_2_1"]
 
 
-@pytest.mark.parametrize("writer", ["ours", "oracle"])
-def test_two_servers_of_a_directory_run_each_task_once(tmp_path: Path, writer: str) -> None:
+@pytest.mark.parametrize(
+    ("writer", "options"),
+    [("ours", []), ("ours", ["--spooler-sync=false"]), ("oracle", [])],
+    ids=["ours", "ours without sync", "oracle"],
+)
+def test_two_servers_of_a_directory_run_each_task_once(tmp_path: Path, writer: str, options: list[str]) -> None:
     count = 300
     with ExitStack() as stack:
-        both = {server: stack.enter_context(spooling(server, tmp_path)) for server in ("ours", "oracle")}
+        both = {"ours": stack.enter_context(spooling("ours", tmp_path, *options))}
+        both["oracle"] = stack.enter_context(spooling("oracle", tmp_path))
         for first in range(0, count, 50):
             numbers = f"range({first}, {first + 50})"
             ask(both[writer], f"[uwsgi.spool({{b'n': str(n).encode()}}) and None for n in {numbers}]")
