@@ -89,6 +89,7 @@ def test_the_functions_tell_of_the_spoolers(shared: Instance) -> None:
 
 
 def test_jobs_are_listed_and_can_be_read_before_they_run(shared: Instance) -> None:
+    shared.wait_until_empty()  # of what other tests have written
     name = shared.spool(at=4102444800, body="b")
     path = str(shared.directory / name)
     try:
