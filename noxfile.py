@@ -71,7 +71,7 @@ def fuzz(session: nox.Session) -> None:
     """Fuzz each protocol; the argument is the seconds for each."""
     install(session, "test")
     seconds = session.posargs[0] if session.posargs else FUZZ_SECONDS
-    for protocol in ("http", "uwsgi", "snmp", "websocket"):
+    for protocol in ("http", "uwsgi", "snmp", "websocket", "erlang"):
         session.run("python", "-m", f"tests.fuzz.{protocol}_fuzz", "--seconds", seconds)
 
 

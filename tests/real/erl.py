@@ -111,14 +111,9 @@ def erl(alive: str, *flags: str, cookie: str = COOKIE) -> Iterator[Erl]:
     process = subprocess.Popen(
         [
             require("erl", PACKAGE),
-            "-noshell",
-            "-kernel",
-            "logger_level",
-            "none",
-            "-name",
-            name,
-            "-setcookie",
-            cookie,
+            *("+S", "1:1", "-noshell"),
+            *("-kernel", "logger_level", "none"),
+            *("-name", name, "-setcookie", cookie),
             *flags,
             "-eval",
             SHELL,

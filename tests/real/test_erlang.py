@@ -410,6 +410,7 @@ async def test_a_node_that_is_not_there_is_named(shop: Erl) -> None:
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])  # it starts two nodes each time
 async def test_who_waits_hears_that_a_node_was_killed_and_a_new_one_is_connected_to() -> None:
     errors: list[BaseException] = []
     received: list[Any] = []
@@ -452,6 +453,7 @@ async def test_both_sides_stay_connected_by_ticks_alone() -> None:
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 async def test_a_node_that_stands_still_counts_as_dead_after_the_ticktime(caplog: pytest.LogCaptureFixture) -> None:
     with erl("frozen") as frozen:
         async with a_node(ticktime=1.0) as node:

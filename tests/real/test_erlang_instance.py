@@ -207,6 +207,27 @@ def application(environ, start_response):
             process.wait_for("answer: task 3")
 
 
+@pytest.mark.parametrize(
+    "how", [(), ("--master",), ("--master", "--lazy-apps", "--trio")], ids=["alone", "master", "lazy"]
+)
+def test_an_app_calls_erlang_while_it_is_imported(place: Path, shop: Erl, how: tuple[str, ...]) -> None:
+    (place / "app.py").write_text(
+        """
+import uwsgi
+total = uwsgi.erlang_rpc("shop@127.0.0.1", "lists", "sum", [[1, 2, 3]])
+uwsgi.erlang_send_message("shop@127.0.0.1", "nobody", "imported")
+def application(environ, start_response):
+    start_response("200 OK", [])
+    return [b"%d %d" % (total, uwsgi.erlang_rpc("shop@127.0.0.1", "erlang", "abs", [-7]))]
+"""
+    )
+    with server(*OPTIONS, *how, "app.py", cwd=place) as process:
+        assert process.get() == b"6 7"
+        process.popen.send_signal(signal.SIGINT)
+        assert process.end() == 0
+        assert "Traceback" not in process.output
+
+
 def test_a_name_that_another_node_has_is_told_and_the_instance_serves(place: Path, shop: Erl) -> None:
     with server("--erlang", shop.name, "--erlang-cookie", COOKIE, "app.py", cwd=place) as process:
         process.wait_for("Erlang node shop@127.0.0.1: the name is taken")
