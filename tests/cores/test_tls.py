@@ -10,6 +10,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,6 +24,7 @@ import uwsgi_async
 from tests.certificates import Authority, Pair
 from tests.client import Client
 from uwsgi_async import Server
+from uwsgi_async.cores.tls import ClientProtocols
 from uwsgi_async.wire.uwsgi import encode_packet, encode_vars
 
 pytestmark = pytest.mark.anyio
@@ -564,3 +566,39 @@ async def test_an_asgi_app_is_told_of_https(authority: Authority, pair: Pair) ->
 
     async with serve(pair, asgi, app_kind="asgi") as server, tls(server, authority.context()) as client:
         assert (await client.get("/")).body == b"https"
+
+
+async def test_a_record_that_stalls_ends_the_connection_in_time(authority: Authority, pair: Pair) -> None:
+    async with serve(pair, cores=1, header_timeout=0.2) as server, tcp(server) as stream:
+        client = RawClient(stream, authority.context())
+        await client.shake_hands()
+        data = client.encrypted(GET % b"")
+        await stream.send(data[:-5])
+        async with tls(server, authority.context()) as other:
+            assert (await other.get("/")).status == 200  # it holds no core
+        await until_gone(stream)
+        assert server.statistics().requests == 1
+
+
+async def test_a_body_that_stalls_in_a_record_is_answered_with_408(authority: Authority, pair: Pair) -> None:
+    async with serve(pair, socket_timeout=0.2) as server, tcp(server) as stream:
+        client = RawClient(stream, authority.context())
+        await client.shake_hands()
+        await stream.send(client.encrypted(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf"))
+        await stream.send(client.encrypted(b"other")[:-5])
+        assert (await client.receive()).startswith(b"HTTP/1.1 408 ")
+
+
+def test_protocols_of_clients_are_kept_for_a_few_certificates_only() -> None:
+    made: list[bytes] = []
+
+    def make(certificate: bytes, subject: Any) -> Any:
+        made.append(certificate)
+        return certificate
+
+    protocols = ClientProtocols(make)
+    for number in range(100):
+        client: Any = SimpleNamespace(client_certificate=b"%d" % number, client_subject=())
+        assert protocols(client) is protocols(client)
+    assert len(made) == 101  # and one for clients without any
+    assert len(protocols._by_certificate) <= 32

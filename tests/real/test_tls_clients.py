@@ -118,7 +118,7 @@ def test_curl_shows_a_certificate(place: Place, version: str) -> None:
     assert curl(place, *limits, port=place.strict)[0] in (35, 56)
 
 
-def s_client(place: Place, *words: str, given: bytes = b"", port: str = "") -> str:
+def s_client(place: Place, *words: str | bytes, given: bytes = b"", port: str = "") -> str:
     program = require("openssl", "openssl")
     command = [
         program,
@@ -152,6 +152,13 @@ def test_s_client_gets_the_certificate_of_the_name(place: Place, name: str, subj
     output = s_client(place, "-servername", name, "-verify_hostname", subject, "-ign_eof", given=GET)
     assert "Verification: OK" in output
     assert f"Verified peername: {subject}" in output
+
+
+def test_a_name_that_is_not_ascii_fails_without_a_traceback(place: Place) -> None:
+    assert "alert internal error" in s_client(place, "-servername", b"\xff\xfe", given=GET)
+    assert EMPTY in s_client(place, "-ign_eof", given=GET)
+    assert "Traceback" not in place.process.output
+    assert "Exception ignored" not in place.process.output
 
 
 def test_s_client_without_a_name_gets_the_default(place: Place) -> None:

@@ -13,7 +13,9 @@ from __future__ import annotations
 import logging
 import os
 import ssl
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from uwsgi_async.cores.connection import RECEIVE_SIZE, Connection, ConnectionProtocol
@@ -34,13 +36,32 @@ _BATCH = 4  # records that are sent with one call
 _LONGEST_HELLO = 128 * 1024  # bytes of a handshake; OpenSSL takes 100 KiB of a client's certificates
 _FILE_PIECE = 64 * 1024  # bytes
 _LARGEST_BACKLOG = 64 * 1024  # bytes that are to be sent because of what came, to a client that takes none
-_CERTIFICATES = 256  # of clients, whose protocols are kept
+_CERTIFICATES = 32  # of clients, whose protocols are kept; each remembers heads, up to 2 MB of them
 
 
 class TlsObject(ssl.SSLObject):
     """``wanted``: the context that `choose_context` would have instead of this object's own."""
 
     wanted: ssl.SSLContext | None = None
+
+
+@contextmanager
+def _quiet_about_names() -> Iterator[None]:
+    """Print no traceback for a name in a handshake that is not ASCII, as `ssl` does: any client can send one.
+
+    The handshake fails, and that is told as for all others.
+    """
+    before = sys.unraisablehook
+
+    def print_others(unraisable: sys.UnraisableHookArgs) -> None:
+        if not (isinstance(unraisable.exc_value, UnicodeDecodeError) and isinstance(unraisable.object, bytes)):
+            before(unraisable)
+
+    sys.unraisablehook = print_others
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 class Contexts(Protocol):
@@ -134,7 +155,11 @@ class TlsConnection(Connection):
 
     def _step(self, tls: TlsObject) -> bool:
         try:
-            tls.do_handshake()
+            if tls.context.sni_callback is None:
+                tls.do_handshake()
+            else:
+                with _quiet_about_names():
+                    tls.do_handshake()
         except ssl.SSLWantReadError:
             self._flush_all()
             return False
