@@ -48,7 +48,7 @@ SETTLE_SECONDS = 1.5
 # The descriptors for MANY connections, in the client and (inherited) in the server.
 DESCRIPTORS = 2 * MANY
 
-Kind = Literal["load", "idle memory", "sleeping memory", "start-up", "worker memory", "reload"]
+Kind = Literal["load", "cpu time", "idle memory", "sleeping memory", "start-up", "worker memory", "reload"]
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,16 @@ SCENARIOS = {
         Scenario("hello-sync", "Hello, sync handler", "64 keep-alive connections; uWSGI closes each after a response."),
         Scenario("hello-async", "Hello, async handler", "The same with our `async def` handler.", flavour="async"),
         Scenario("hello-asgi", "Hello, ASGI app", "64 keep-alive connections.", flavour="asgi", servers=FOR_ASGI),
+        Scenario(
+            "cpu-asgi",
+            "CPU time of a hello request, ASGI app",
+            "What all processes of the server use, in user mode and in the kernel: what else the machine does matters "
+            "less so. 64 keep-alive connections.",
+            flavour="asgi",
+            kind="cpu time",
+            unit="us",
+            servers=FOR_ASGI,
+        ),
         Scenario(
             "sleep-asgi",
             "10 ms sleep, ASGI app",
@@ -345,6 +355,17 @@ def measure_load(scenario: Scenario, port: int, process: Running, seconds: int) 
     return Measurement(load.requests_per_second, load.p99, load.errors)
 
 
+def measure_cpu(scenario: Scenario, port: int, process: Running, seconds: int) -> Measurement:
+    check_answer(scenario, port)
+    wrk(port, scenario.connections, WARM_UP_SECONDS)
+    before = process.cpu_seconds()
+    load = wrk(port, scenario.connections, seconds)
+    if not load.requests_per_second:
+        return Measurement(0.0, errors=load.errors)
+    used = process.cpu_seconds() - before
+    return Measurement(used / (load.requests_per_second * seconds) * 1e6, load.p99, load.errors)
+
+
 def measure_idle(scenario: Scenario, port: int, process: Running, seconds: int) -> Measurement:
     check_answer(scenario, port)
     with open_connections(port, FIRST_CONNECTIONS) as first:
@@ -391,6 +412,7 @@ def settled_memory(process: Running) -> int:
 
 METHODS: dict[Kind, Callable[[Scenario, int, Running, int], Measurement]] = {
     "load": measure_load,
+    "cpu time": measure_cpu,
     "idle memory": measure_idle,
     "sleeping memory": measure_sleeping,
     "worker memory": measure_worker_memory,

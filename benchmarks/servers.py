@@ -256,6 +256,10 @@ class Running:
         """Return the bytes of anonymous memory that the server's processes hold."""
         return sum(map(anonymous_memory, self.processes()))
 
+    def cpu_seconds(self) -> float:
+        """Return the CPU time that the server's processes have used, in user mode and in the kernel."""
+        return sum(map(cpu_seconds, self.processes()))
+
     def processes(self) -> list[int]:
         found, todo = [], [self.process.pid]
         while todo:
@@ -271,6 +275,11 @@ def anonymous_memory(pid: int) -> int:
         if line.startswith("RssAnon:"):
             return int(line.split()[1]) * 1024
     return 0
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()  # see proc(5); the first is the third
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextlib.contextmanager
