@@ -458,3 +458,13 @@ async def test_out_of_file_descriptors_is_told_and_survived(caplog):
             for sock in sockets:
                 sock.close()
         assert (await get(server)).status == 200
+
+
+async def test_a_core_that_is_often_woken_in_vain_still_serves():
+    async with uwsgi_async.run(hello, http="127.0.0.1:0", cores=1) as server, connect(server) as client:
+        await client.get()
+        for _ in range(200):
+            await wait_until(lambda: server.pool._idle)
+            server.pool._wake_one()
+        with anyio.fail_after(10):
+            assert (await client.get("/served")).body == b"hello /served"

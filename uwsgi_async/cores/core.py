@@ -105,7 +105,8 @@ class Core:
         self.request: Request | None = None
         self.task: object = None
         self.killed = self.waking = False
-        self._scope = anyio.CancelScope()
+        # Not made here: the pool makes cores in a callback, where anyio does not know a loop that it has not begun.
+        self._scope: anyio.CancelScope | None = None
 
     def __repr__(self) -> str:
         state = "idle" if self.request is None else f"serving {self.request!r}"
@@ -154,7 +155,7 @@ class Core:
 
     def kill(self) -> None:
         """Cancel the request that runs, and nothing else (harakiri)."""
-        if self.request is not None and not self.killed:
+        if self.request is not None and not self.killed and self._scope is not None:
             self.killed = True
             self.harakiri += 1
             self._scope.cancel()

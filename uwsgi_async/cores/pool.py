@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import anyio
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
+from sniffio import current_async_library_cvar
 
 from uwsgi_async.cores.core import Core, CoreStatistics
 from uwsgi_async.cores.cork import Cork
@@ -82,6 +83,8 @@ class Pool:
         self.on_connection_closed: Callable[[], None] = lambda: None
         self._tasks = tasks
         self._context = copy_context()
+        # Cores are started in callbacks, where anyio knows an event loop that it has not begun by the context alone.
+        self._context.run(current_async_library_cvar.set, poller.backend.name)
         self._cores: list[Core] = []
         self._offloaded: set[Core] = set()  # whose tasks send a file yet, while others go on in their places
         self.file_threads = anyio.CapacityLimiter(options.offload_threads or _FILE_THREADS)
@@ -152,6 +155,7 @@ class Pool:
             await checkpoint()
         core.row = 0
         while (connection := self.take_nowait(core)) is None:
+            core.row = 0  # what it looked for in vain, because others were quicker, is no row of its own
             self._wake_next = 1  # one task has kept up with all of them: the next batch begins with one again
             if self._drained is not None and self.busy == 0:
                 self._drained.set()
