@@ -336,7 +336,7 @@ async def test_a_client_that_announces_its_end_gets_the_answer_before(authority:
 
 
 async def test_a_handshake_that_stalls_holds_no_core_and_ends_in_time(authority: Authority, pair: Pair) -> None:
-    async with serve(pair, cores=1, ssl_handshake_timeout=0.3) as server, tcp(server) as slow:
+    async with serve(pair, cores=1, ssl_handshake_timeout=1.5) as server, tcp(server) as slow:
         client = RawClient(slow, authority.context())
         with pytest.raises(ssl.SSLWantReadError):
             client.tls.do_handshake()
@@ -569,7 +569,7 @@ async def test_an_asgi_app_is_told_of_https(authority: Authority, pair: Pair) ->
 
 
 async def test_a_record_that_stalls_ends_the_connection_in_time(authority: Authority, pair: Pair) -> None:
-    async with serve(pair, cores=1, header_timeout=0.2) as server, tcp(server) as stream:
+    async with serve(pair, cores=1, header_timeout=1.5) as server, tcp(server) as stream:
         client = RawClient(stream, authority.context())
         await client.shake_hands()
         data = client.encrypted(GET % b"")
