@@ -249,7 +249,7 @@ async def test_harakiri_closes_with_1011():
         await ws.accept()
         await ws.receive()
 
-    async with uwsgi_async.run(app, http="127.0.0.1:0", harakiri=0.1) as server, websocket(server) as ws:
+    async with uwsgi_async.run(app, http="127.0.0.1:0", harakiri=1.0) as server, websocket(server) as ws:
         assert await ws.until_close() == (1011, "")
         await wait_until(lambda: server.statistics().busy == 0)
         assert server.statistics().cores[0].harakiri == 1
