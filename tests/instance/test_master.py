@@ -184,7 +184,7 @@ def test_a_worker_is_replaced_after_max_requests(place: Path) -> None:
         assert len(set(first)) == 1
         process.wait_for(r"has served 3 requests \(option max-requests\)")
         process.wait_for("Respawned worker 1")
-        process.wait_until(lambda: ask(process)["pid"] != first[0])
+        process.wait_until(lambda: not Path(f"/proc/{first[0]}").exists())
         assert ask(process)["pid"] != first[0]
 
 
