@@ -175,13 +175,18 @@ async def test_requests_run_at_once_as_many_as_there_are_cores() -> None:
 
 
 @pytest.mark.anyio
-async def test_limits_hold(caplog: pytest.LogCaptureFixture) -> None:
-    async with under(uwsgi_async.asgi(async_app, harakiri=0.1, limit_post=5)) as foreign:
+async def test_harakiri_ends_a_request(caplog: pytest.LogCaptureFixture) -> None:
+    async with under(uwsgi_async.asgi(async_app, harakiri=0.1)) as foreign:
         assert (await foreign.ask("/never"))[0] == 504
+    assert "HARAKIRI" in caplog.text
+
+
+@pytest.mark.anyio
+async def test_a_body_above_limit_post_is_refused() -> None:
+    async with under(uwsgi_async.asgi(async_app, limit_post=5)) as foreign:
         assert (await foreign.ask(method="POST", pieces=[b"123456"]))[0] == 413
         assert (await foreign.ask(method="POST", pieces=[b"12"], headers=[(b"content-length", b"6")]))[0] == 413
         assert await foreign.ask(method="POST", pieces=[b"12345"]) == (200, b"12345")
-    assert "HARAKIRI" in caplog.text
 
 
 @pytest.mark.anyio
