@@ -27,10 +27,25 @@ OURS = {
 Statistics = dict[str, dict[str, Any]]
 
 
-def read(path: Path, request: bytes = b"") -> bytes:
-    with socket.socket(socket.AF_UNIX) as sock:
+def connected(path: Path) -> socket.socket:
+    """Real uWSGI serves requests, and may have been asked for some, before it opens its stats server."""
+    give_up = time.monotonic() + 20
+    while True:
+        sock = socket.socket(socket.AF_UNIX)
         sock.settimeout(20)
-        sock.connect(str(path))
+        try:
+            sock.connect(str(path))
+        except (FileNotFoundError, ConnectionRefusedError):
+            sock.close()
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(0.01)
+        else:
+            return sock
+
+
+def read(path: Path, request: bytes = b"") -> bytes:
+    with connected(path) as sock:
         if request:
             sock.sendall(request)
         data = b""
