@@ -48,6 +48,7 @@ class FakeCore:
     exceptions: int = 0
     harakiri: int = 0
     static_requests: int = 0
+    offloaded_requests: int = 0
 
 
 @dataclass

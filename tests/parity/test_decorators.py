@@ -10,7 +10,6 @@ import pytest
 
 from tests.parity.noted import Server, both_started, started
 from tests.parity.oracle import home, require
-from uwsgi_async.decorators import _LATER
 
 pytestmark = [pytest.mark.parity, pytest.mark.timeout(60)]
 
@@ -60,9 +59,9 @@ def wait_for_line(server: Server, *lines: str) -> None:
     server.until(lambda seen: set(lines) <= set(seen))
 
 
-def test_every_name_of_uwsgis_module_is_there_or_is_said_to_come_later(both: tuple[Server, Server]) -> None:
+def test_every_name_of_uwsgis_module_is_there(both: tuple[Server, Server]) -> None:
     oracle, ours = (set(call(server, "names")) for server in both)  # type: ignore[call-overload]
-    assert oracle - ours - INTERNALS <= _LATER
+    assert oracle - ours - INTERNALS == set()
     assert {name for name in ours - oracle - NEWER if not name.startswith("take_")} == set()
 
 

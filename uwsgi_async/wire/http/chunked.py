@@ -104,4 +104,5 @@ class ChunkedDecoder:
             return True
         if line_end in (b"", b"\r"):
             return False
-        raise BadRequestError(400, f"expected CRLF in the framing of a chunked body, got {bytes(line_end)!r}")
+        wrong = line_end if line_end[:1] == b"\r" else line_end[:1]  # the same, however the bytes were cut
+        raise BadRequestError(400, f"expected CRLF in the framing of a chunked body, got {bytes(wrong)!r}")
