@@ -7,7 +7,6 @@ when it is sent on. A failure prints its seed and input and ends with status 1.
 
 from __future__ import annotations
 
-import argparse
 import random
 import sys
 import time
@@ -16,6 +15,7 @@ from collections.abc import Callable
 from tests.erlang.test_epmd import PORT2
 from tests.erlang.test_handshake import acceptor, initiator
 from tests.erlang.test_messages import MESSAGES
+from tests.fuzz.arguments import main
 from uwsgi_async.erlang.epmd import decode_alive, decode_port
 from uwsgi_async.erlang.handshake import OURS, Acceptor, Initiator
 from uwsgi_async.erlang.messages import TICK, FrameReader, Ignored, decode_message, encode_message
@@ -119,14 +119,5 @@ def fuzz(seconds: float, seed: int) -> int:
     return 0
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description="fuzz the Erlang node's parsers")
-    parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--seed", type=int, default=None)
-    arguments = parser.parse_args()
-    seed = random.randrange(2**32) if arguments.seed is None else arguments.seed
-    return fuzz(arguments.seconds, seed)
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main("fuzz the Erlang node's parsers", fuzz))

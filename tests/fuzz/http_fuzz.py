@@ -4,11 +4,11 @@ Mutates the corpus and checks that both parsers give the same events, however th
 but `BadRequestError` is raised. At the first difference it prints the input and exits with 1.
 """
 
-import argparse
 import random
 import sys
 import time
 
+from tests.fuzz.arguments import main
 from tests.wire.http.corpus import EVIL, GOOD
 from tests.wire.http.drive import Event, one_by_one, run, split_at
 
@@ -63,14 +63,5 @@ def fuzz(seconds: float, seed: int) -> int:
     return 0
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description="fuzz the HTTP reader")
-    parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--seed", type=int, default=None)
-    arguments = parser.parse_args()
-    seed = random.randrange(2**32) if arguments.seed is None else arguments.seed
-    return fuzz(arguments.seconds, seed)
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main("fuzz the HTTP reader", fuzz))

@@ -6,7 +6,6 @@ library `websockets`, as long as both go on. At the first difference it prints t
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import random
 import sys
@@ -16,6 +15,7 @@ from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Opcode
 from websockets.protocol import Protocol, Side
 
+from tests.fuzz.arguments import main
 from tests.websockets.client import CONTINUATION, PING, frame
 from tests.websockets.corpus import CHAPTERS, squeeze
 from uwsgi_async.wire.websocket import Close, Inbox, Ping, Pong, Readers
@@ -121,14 +121,5 @@ def fuzz(seconds: float, seed: int) -> int:
     return 0
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description="fuzz the reading of websocket frames")
-    parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--seed", type=int, default=None)
-    arguments = parser.parse_args()
-    seed = random.randrange(2**32) if arguments.seed is None else arguments.seed
-    return fuzz(arguments.seconds, seed)
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main("fuzz the reading of websocket frames", fuzz))

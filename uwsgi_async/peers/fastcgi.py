@@ -10,7 +10,7 @@ import logging
 from collections.abc import AsyncIterable, Iterable
 
 from uwsgi_async.errors import NodeGoneError
-from uwsgi_async.peers.sockets import PeerSocket, answers_of
+from uwsgi_async.peers.sockets import PeerAnswer, PeerSocket, answers_of
 from uwsgi_async.wire.fastcgi import End, Output, ResponseReader, encode_request, encode_stdin
 
 logger = logging.getLogger("uwsgi_async")
@@ -18,7 +18,7 @@ logger = logging.getLogger("uwsgi_async")
 _LONGEST_LINE = 2000  # characters of what an application writes to its error output
 
 
-class FastCgiAnswer:
+class FastCgiAnswer(PeerAnswer):
     """The output of an application, as it comes; what it writes to its error output goes to the log.
 
     ``async for chunk in answer``; then, or by `aclose`, the connection is closed. Raises `NodeGoneError` when it
@@ -26,7 +26,7 @@ class FastCgiAnswer:
     """
 
     def __init__(self, peer: PeerSocket, address: str) -> None:
-        self._peer: PeerSocket | None = peer
+        super().__init__(peer)
         self._address = address
         self._reader = ResponseReader()
 
@@ -48,16 +48,6 @@ class FastCgiAnswer:
         if isinstance(event, End) and event.problem:
             raise NodeGoneError(f"{self._address} has refused the request: {event.problem}")
         raise StopAsyncIteration
-
-    def close(self) -> None:
-        """Want no more of it. Calling it twice is allowed."""
-        if self._peer is not None:
-            self._peer.close()
-            self._peer = None
-
-    async def aclose(self) -> None:
-        """The same, for `contextlib.aclosing`."""
-        self.close()
 
     async def _next(self) -> Output | End:
         assert self._peer is not None

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from uwsgi_async.errors import NodeGoneError
 from uwsgi_async.options.settings import PacketOptions
-from uwsgi_async.peers.sockets import PeerSocket, answers_of
+from uwsgi_async.peers.sockets import PeerAnswer, PeerSocket, answers_of
 from uwsgi_async.wire.uwsgi import HEADER_SIZE, MAX_PAYLOAD, PacketReader, encode_packet, encode_vars
 
 _HTTP: Final = ord("H")  # an answer that begins with it is an HTTP response, not a packet
@@ -36,7 +36,7 @@ def encode_message(modifier1: int, modifier2: int, message: Any) -> bytes:
     return encode_packet(modifier1, modifier2, payload)
 
 
-class MessageAnswer:
+class MessageAnswer(PeerAnswer):
     """The answer to a message, as it comes: what is in the packet, or a whole HTTP response.
 
     ``async for chunk in answer``; then, or by `aclose`, the connection is closed that was opened for it. Raises
@@ -44,7 +44,7 @@ class MessageAnswer:
     """
 
     def __init__(self, peer: PeerSocket) -> None:
-        self._peer: PeerSocket | None = peer
+        super().__init__(peer)
         self._head = b""
         self._left: int | None = None  # bytes of the packet; None: until the end of the stream
         self._begun = False
@@ -65,16 +65,6 @@ class MessageAnswer:
         if not chunk:
             raise StopAsyncIteration
         return chunk
-
-    def close(self) -> None:
-        """Want no more of it. Calling it twice is allowed."""
-        if self._peer is not None:
-            self._peer.close()
-            self._peer = None
-
-    async def aclose(self) -> None:
-        """The same, for `contextlib.aclosing`."""
-        self.close()
 
     async def _next(self) -> bytes:
         """Return what comes next; b"" at the end."""

@@ -1,7 +1,8 @@
 """Sockets to other servers: connect, send, receive, each without holding up the event loop, each with a limit in time.
 
-What lives here: `connect`, `PeerSocket`, `answers_of`, and the same on bare file descriptors. What does not: what is
-said over them (`calls`, `messages`, `fastcgi`), the connections of the instance's own clients (`cores.connection`).
+What lives here: `connect`, `PeerSocket`, `PeerAnswer`, `answers_of`, and the same on bare file descriptors. What does
+not: what is said over them (`calls`, `messages`, `fastcgi`), the connections of the instance's own clients
+(`cores.connection`).
 """
 
 from __future__ import annotations
@@ -153,6 +154,23 @@ class PeerSocket:
                 data = b""
             self._early += data
             self._ended = not data
+
+
+class PeerAnswer:
+    """An answer that is read as it comes from a connection of its own, which is closed behind it."""
+
+    def __init__(self, peer: PeerSocket) -> None:
+        self._peer: PeerSocket | None = peer
+
+    def close(self) -> None:
+        """Want no more of it. Calling it twice is allowed."""
+        if self._peer is not None:
+            self._peer.close()
+            self._peer = None
+
+    async def aclose(self) -> None:
+        """The same, for `contextlib.aclosing`."""
+        self.close()
 
 
 async def receive_some(fd: int, size: int, timeout: float | None = None) -> bytes:
